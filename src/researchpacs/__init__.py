@@ -1,3 +1,77 @@
-"""A research PACS that lives in JupyterLab."""
+"""A research PACS that lives in JupyterLab: archive, SQL catalog, checked lazy volumes, viewer and annotations.
+
+    import researchpacs as rp
+
+    pacs = rp.connect("~/pacs")
+    pacs.ingest("scans/")
+    vol = rp.open_volume(pacs.search("series", Modality="CT").first())
+    rp.view(vol)
+
+Names load on first use, so that the import itself is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from researchpacs import datasets, errors, reconstruct
+    from researchpacs._pacs import Pacs, connect, show_versions, view
+    from researchpacs.annotation import Measurement
+    from researchpacs.dicom import codes
+    from researchpacs.search import MISSING
+    from researchpacs.viewer import Viewer, Window
+    from researchpacs.volume import from_sitk, open_volume, read_volume, restore
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MISSING",
+    "Measurement",
+    "Pacs",
+    "Viewer",
+    "Window",
+    "codes",
+    "connect",
+    "datasets",
+    "errors",
+    "from_sitk",
+    "open_volume",
+    "read_volume",
+    "reconstruct",
+    "restore",
+    "show_versions",
+    "view",
+]
+
+_HOMES = {
+    "MISSING": "search",
+    "Measurement": "annotation",
+    "Pacs": "_pacs",
+    "Viewer": "viewer",
+    "Window": "viewer",
+    "codes": "dicom.codes",
+    "connect": "_pacs",
+    "datasets": "datasets",
+    "errors": "errors",
+    "from_sitk": "volume",
+    "open_volume": "volume",
+    "read_volume": "volume",
+    "reconstruct": "reconstruct",
+    "restore": "volume",
+    "show_versions": "_pacs",
+    "view": "_pacs",
+}
+_MODULES = {"codes", "datasets", "errors", "reconstruct"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'researchpacs' has no attribute {name!r}")
+    module = import_module(f"researchpacs.{_HOMES[name]}")
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

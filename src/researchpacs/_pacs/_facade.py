@@ -1,0 +1,311 @@
+"""`Pacs`: the archive, its catalog and the rooms around them behind one object; composes, decides nothing."""
+
+import itertools
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from researchpacs import ingest as _ingest
+from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, as_handle
+from researchpacs.archive import open_archive
+from researchpacs.catalog import Catalog
+from researchpacs.config import Settings
+from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
+from researchpacs.model import Find, Incoming, Level, Outcome, Refusal
+from researchpacs.search import Search
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from researchpacs.annotation import Measurement
+    from researchpacs.archive import EmbeddedArchive, VerifyReport
+    from researchpacs.catalog import Result, Schema, SyncReport
+    from researchpacs.viewer import Viewer, Window
+
+__all__ = ["Pacs", "connect", "view"]
+
+_open: "weakref.WeakSet[Pacs]" = weakref.WeakSet()
+
+
+def connect(where: str | os.PathLike[str] | None = None) -> "Pacs":
+    """Open an archive, and make it where there is none yet.
+
+    Parameters
+    ----------
+    where
+        The folder of an embedded archive; by default ``$RESEARCHPACS_HOME``, else the platform's user data folder.
+
+    Raises
+    ------
+    InvalidInputError
+        The folder holds something else.
+    UnsupportedError
+        A newer version wrote the archive, or it lies where it cannot be safe; the message says what to do.
+    """
+    if isinstance(where, str) and "://" in where:
+        raise UnsupportedError("this version opens archives in a folder; give its path instead of a URL")
+    return Pacs(Settings.load(where))
+
+
+def view(target: Any, *, window: "Window | str | None" = None) -> "Viewer":
+    """Show a volume or a series in the cell.
+
+    Lengths drawn in it can be saved where the series is in an archive that this process has open.
+
+    Parameters
+    ----------
+    target
+        A DataArray from `open_volume`, `read_volume` or `reconstruct`, or a series.
+    window
+        A `Window` or the name of a preset such as ``"lung"``; by default what suits the modality.
+    """
+    from researchpacs import viewer
+
+    uid = target.uid if isinstance(target, Series) else getattr(target, "attrs", {}).get("SeriesInstanceUID")
+    owner = next((pacs for pacs in _open if uid and pacs.holds(uid)), None)
+    return owner.view(target, window=window) if owner else viewer.view(target, window=window)
+
+
+class Pacs:
+    """An open archive; made by `connect`.
+
+    Everything that needs the archive is a method here. Also a context manager.
+    """
+
+    archive: "EmbeddedArchive"
+    catalog: Catalog
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.archive = open_archive(settings)
+        self.catalog = Catalog(self.archive.home, self.archive)
+        _open.add(self)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the archive."""
+        return self._settings.home
+
+    # -- in and out ----------------------------------------------------------------------------------------------------
+
+    def ingest(self, sources: Any, *, copy: bool = True, progress: bool | None = None) -> "_ingest.IngestReport":
+        """Take instances in: the only door.
+
+        Parameters
+        ----------
+        sources
+            A file, folder, zip archive, pydicom Dataset, `Measurement`, or a list of these. Folders are walked to the
+            ground whatever the files are called.
+        copy
+            False leaves the files where they are and keeps references; they are never touched.
+        progress
+            Show a bar; by default in a notebook and on a terminal.
+
+        Returns
+        -------
+        report
+            Counts, `df()` with one row per input, `series` with handles of all that was touched.
+
+        Raises
+        ------
+        InvalidInputError
+            An input named directly is refused; one found by walking is a row of the report.
+        ConflictError
+            An input named directly has the identity of a stored instance and other content; it is kept aside.
+        """
+        return _ingest.ingest(
+            sources,
+            store=self.archive.store,
+            home=self.archive.home,
+            copy=copy,
+            workers=self._settings.workers,
+            progress=progress,
+            adapters=(self._annotation_datasets,),
+            as_series=self._series_of,
+        )
+
+    def delete(self, target: Handle | Iterable[Handle], *, dry_run: bool = False) -> int:
+        """Remove objects and all below them; the number of instances removed, or that would be.
+
+        Files that the archive only refers to (``copy=False``) stay where they are.
+        """
+        handles = [target] if isinstance(target, Handle) else list(target)
+        if dry_run:
+            return sum(len(self.search("instance", **_identifying(handle))) for handle in handles)
+        removed = sum(self.archive.delete(handle.level, handle.uid) for handle in handles)
+        self.catalog.sync()
+        return removed
+
+    # -- ask ------------------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        level: str = "study",
+        /,
+        *,
+        text: str | None = None,
+        labels: str | Sequence[str] | None = None,
+        where: str | None = None,
+        order: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        **filters: Any,
+    ) -> Search:
+        """Search by DICOM keywords; lazy.
+
+        Parameters
+        ----------
+        level
+            What to find: ``"patient"``, ``"study"``, ``"series"`` or ``"instance"``.
+        text
+            Words that must all be found in the descriptions.
+        where
+            A condition in SQL over the level's columns.
+        order
+            Columns to sort by; ``"-StudyDate"`` sorts down.
+        **filters
+            DICOM keywords of any level. A list is any-of, a tuple an inclusive range with None for an open end,
+            ``*`` and ``?`` are wildcards, `researchpacs.MISSING` is absent.
+
+        Raises
+        ------
+        InvalidInputError
+            A keyword the data dictionary does not know (with the nearest spelling), or a value that does not fit it.
+        """
+        return Search(
+            self.catalog,
+            level,
+            filters,
+            text=text,
+            labels=labels,
+            where=where,
+            order=order,
+            limit=limit,
+            as_handle=lambda kind, row: as_handle(self, kind, row),
+        )
+
+    def sql(self, query: str, **params: Any) -> "Result":
+        """Ask the catalog in SQL; ``$name`` in the query is bound to the value of that argument.
+
+        Returns
+        -------
+        result
+            With ``.df()``, ``.arrow()``, ``.pl()``, ``.fetchall()``. The caller's DataFrames are tables too.
+        """
+        return self.catalog.sql(query, **params)
+
+    def schema(self) -> "Schema":
+        """The catalog's tables and columns with their comments."""
+        return self.catalog.schema()
+
+    def attach_sql(self) -> str:
+        """The statements with which another DuckDB client opens the catalog, read-only."""
+        return self.catalog.attach_sql()
+
+    def study(self, uid: str) -> Study:
+        """The study of this StudyInstanceUID, or of a unique beginning of it."""
+        found: Study = self._one("study", "StudyInstanceUID", uid)
+        return found
+
+    def series(self, uid: str) -> Series:
+        """The series of this SeriesInstanceUID, or of a unique beginning of it."""
+        found: Series = self._one("series", "SeriesInstanceUID", uid)
+        return found
+
+    def annotations(self, series: Series | str) -> list["Measurement"]:
+        """Read back the measurements made on a series."""
+        from researchpacs.annotation import from_datasets
+
+        uid = series.uid if isinstance(series, Series) else self.series(series).uid
+        objects = self.sql(
+            "select distinct object_sop_instance_uid from measurements where SeriesInstanceUID = $uid order by all",
+            uid=uid,
+        ).fetchall()
+        return [made for made in from_datasets(self._whole(sop_uid) for (sop_uid,) in objects) if made.series_uid == uid]
+
+    # -- look -------------------------------------------------------------------------------------------------------------
+
+    def view(self, target: Any, *, window: "Window | str | None" = None) -> "Viewer":
+        """Show a volume or a series in the cell; what is drawn is saved here."""
+        from researchpacs import viewer
+
+        return viewer.view(target, window=window, save=self.ingest)
+
+    # -- keep -------------------------------------------------------------------------------------------------------------
+
+    def sync(self, *, rebuild: bool = False) -> "SyncReport":
+        """Bring the catalog up to the archive, or make it anew."""
+        return self.catalog.sync(rebuild=rebuild)
+
+    def verify(self) -> "VerifyReport":
+        """Read every file again and compare it with its hash."""
+        return self.archive.verify()
+
+    def holds(self, series_uid: str) -> bool:
+        """Whether the archive has instances of the series."""
+        query = Find("series", {"SeriesInstanceUID": series_uid}, limit=1)
+        return next(iter(self.archive.find(query)), None) is not None
+
+    def close(self) -> None:
+        """Give back files and locks; a closed Pacs answers nothing more."""
+        _open.discard(self)
+        self.catalog.close()
+        self.archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(self.search(level))} {plural}" for level, plural in _PLURALS.items())
+        return f"<Pacs {str(self.home)!r}: {counts}>"
+
+    # -- behind -----------------------------------------------------------------------------------------------------------
+
+    def _one(self, level: Level, keyword: str, uid: str) -> Any:
+        found = list(itertools.islice(self.search(level, limit=2, **{keyword: f"{_plain_uid(uid)}*"}), 2))
+        exact = [handle for handle in found if handle.uid == uid]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise NotFoundError(f"no {level} here has a {keyword} that begins with {uid}")
+        raise InvalidInputError(f"more than one {level} has a {keyword} that begins with {uid}; give more of it")
+
+    def _series_of(self, uids: Sequence[str]) -> list[Series]:
+        return list(self.search("series", SeriesInstanceUID=list(uids)))
+
+    def _whole(self, sop_uid: str) -> "Dataset":
+        from pydicom import dcmread
+
+        return dcmread(BytesIO(self.archive.read(sop_uid)), force=True)
+
+    def _annotation_datasets(self, thing: object) -> "list[Dataset] | None":
+        from researchpacs.annotation import as_datasets
+
+        return as_datasets(thing, evidence=lambda series_uid: [self.series(series_uid).header()])
+
+
+_PLURALS: dict[Level, str] = {
+    "patient": "patients",
+    "study": "studies",
+    "series": "series",
+    "instance": "instances",
+}
+
+
+def _identifying(handle: Handle) -> dict[str, str]:
+    return {handle.uid_keyword: handle.uid}
+
+
+def _plain_uid(uid: str) -> str:
+    """A UID is digits and dots; anything else, wildcards among them, names nothing."""
+    if not isinstance(uid, str) or not uid or not all(c.isalnum() or c in ".-_" for c in uid):
+        raise InvalidInputError("a UID, or the beginning of one, is expected: digits and dots")
+    return uid

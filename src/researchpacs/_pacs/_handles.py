@@ -1,0 +1,202 @@
+"""Handles: light stand-ins for a patient, study, series or instance, made of a UID and a catalog row."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from html import escape
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from researchpacs.dicom import keywords
+from researchpacs.errors import NotFoundError
+from researchpacs.model import Frame, Level, Location
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from researchpacs._pacs._facade import Pacs
+    from researchpacs.dicom.geometry import Geometry
+    from researchpacs.viewer import Viewer, Window
+
+__all__ = ["Handle", "Instance", "Patient", "Series", "Study", "as_handle"]
+
+
+class Handle:
+    """What all four levels share: attributes by keyword, with the types of the catalog.
+
+    An attribute absent from the object is None; a keyword that the data dictionary does not know raises AttributeError.
+    """
+
+    level: ClassVar[Level]
+    uid_keyword: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
+    """Attributes of the repr: none that names a person."""
+
+    def __init__(self, pacs: "Pacs", row: Mapping[str, Any]) -> None:
+        self._pacs = pacs
+        self._row = dict(row)
+
+    @property
+    def uid(self) -> str:
+        """The UID (of a patient: the PatientID)."""
+        return str(self._row[self.uid_keyword])
+
+    def attributes(self) -> Mapping[str, object]:
+        """The catalog's columns of this object by name."""
+        return self._row
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in self._row:
+            return _as_none_if_null(self._row[name])
+        if name in self._tags:
+            return self._tags[name]
+        if keywords.is_keyword(name):
+            return None
+        near = keywords.nearest(name)
+        raise AttributeError(f"{name!r} is no DICOM keyword" + (f"; did you mean {near!r}?" if near else ""))
+
+    @cached_property
+    def _tags(self) -> dict[str, Any]:
+        tags = self._row.get("tags")
+        return json.loads(tags) if isinstance(tags, str) else {}
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._row, *self._tags})
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Handle) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._identity))
+
+    @property
+    def _identity(self) -> tuple[Any, ...]:
+        return self._pacs.home, self.uid, self._row.get("PatientID"), self._row.get("IssuerOfPatientID")
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._shown_values())
+        return f"<{type(self).__name__} {', '.join(shown)}>"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
+            for name, value in self._shown_values()
+        )
+        return f"<table><caption style='text-align:left'>{type(self).__name__}</caption>{cells}</table>"
+
+    def _shown_values(self) -> list[tuple[str, Any]]:
+        values = ((name, getattr(self, name)) for name in self.shown)
+        return [(name, value) for name, value in values if value is not None]
+
+    def _below(self, level: Level) -> list[Any]:
+        return list(self._pacs.search(level, **{self.uid_keyword: self.uid}))
+
+
+class Patient(Handle):
+    """One patient."""
+
+    level: ClassVar[Level] = "patient"
+    uid_keyword = "PatientID"
+    shown = ("study_count", "series_count", "instance_count")
+
+    @property
+    def studies(self) -> list["Study"]:
+        """The patient's studies."""
+        return self._below("study")
+
+
+class Study(Handle):
+    """One study."""
+
+    level: ClassVar[Level] = "study"
+    uid_keyword = "StudyInstanceUID"
+    shown = ("StudyInstanceUID", "StudyDate", "StudyDescription", "series_count", "instance_count")
+
+    @property
+    def series(self) -> list["Series"]:
+        """The study's series."""
+        return self._below("series")
+
+
+class Series(Handle):
+    """One series: also what `open_volume`, `view` and the others take (a `researchpacs.model.SeriesSource`)."""
+
+    level: ClassVar[Level] = "series"
+    uid_keyword = "SeriesInstanceUID"
+    shown = ("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "instance_count")
+
+    @property
+    def study(self) -> Study:
+        """The study it belongs to."""
+        return self._pacs.study(str(self._row["StudyInstanceUID"]))
+
+    @property
+    def instances(self) -> list["Instance"]:
+        """Its instances by InstanceNumber."""
+        return list(self._pacs.search("instance", SeriesInstanceUID=self.uid, order="InstanceNumber"))
+
+    def frames(self) -> Sequence[Frame]:
+        """All frames of the series, as the catalog knows them."""
+        return self._pacs.catalog.frames(self.uid)
+
+    def locate(self, sop_uids: Sequence[str]) -> Sequence[Location]:
+        """Where the instances' bytes are."""
+        return self._pacs.archive.locate(sop_uids)
+
+    @property
+    def geometry(self) -> "Geometry":
+        """What the series physically is: kind, reasons, shape, spacing, affine_lps."""
+        from researchpacs.dicom.geometry import classify
+
+        return classify(self.frames())[0]
+
+    def header(self) -> "Dataset":
+        """Dataset of the first instance by InstanceNumber, without pixels."""
+        first = self._pacs.search("instance", SeriesInstanceUID=self.uid, order="InstanceNumber", limit=1).first()
+        if first is None:
+            raise NotFoundError(f"series {self.uid} has no instance any more; it was deleted")
+        return first.header()
+
+    def view(self, *, window: "Window | str | None" = None) -> "Viewer":
+        """Show it in the cell."""
+        from researchpacs.volume import open_volume
+
+        return self._pacs.view(open_volume(self), window=window)
+
+
+class Instance(Handle):
+    """One instance."""
+
+    level: ClassVar[Level] = "instance"
+    uid_keyword = "SOPInstanceUID"
+    shown = ("SOPInstanceUID", "SOPClassUID", "InstanceNumber")
+
+    @property
+    def series(self) -> Series:
+        """The series it belongs to."""
+        return self._pacs.series(str(self._row["SeriesInstanceUID"]))
+
+    def header(self) -> "Dataset":
+        """Its Dataset without pixels."""
+        from pydicom import dcmread
+
+        key = str(self._row["instance_key"])
+        (place,) = self._pacs.archive.locate([key])
+        header = self._pacs.archive.read(key, 0, place.header_length)
+        return dcmread(BytesIO(header), force=True, stop_before_pixels=True)
+
+
+_KINDS: dict[Level, type[Handle]] = {"patient": Patient, "study": Study, "series": Series, "instance": Instance}
+
+
+def as_handle(pacs: "Pacs", level: Level, row: Mapping[str, Any]) -> Handle:
+    """Make the handle of a catalog row."""
+    return _KINDS[level](pacs, row)
+
+
+def _as_none_if_null(value: Any) -> Any:
+    """Give None for the nulls of data frames (NaN, NaT), which are the only values unequal to themselves."""
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124

@@ -1,0 +1,187 @@
+"""The command `researchpacs`: argument parsing only."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+import researchpacs as rp
+from researchpacs.errors import ResearchPacsError
+
+if TYPE_CHECKING:
+    from researchpacs import Pacs
+
+__all__ = ["main"]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
+
+
+class _Group(click.Group):
+    """Turns errors of the contract's tree into one line and exit status 1; wrong use stays 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ResearchPacsError as error:
+            _fail(str(error))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(rp.__version__, prog_name="researchpacs")
+@click.option("--home", type=click.Path(path_type=Path), help="The archive's folder; else $RESEARCHPACS_HOME.")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None) -> None:
+    """A research PACS that lives in JupyterLab."""
+    ctx.obj = home
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def lab(home: Path | None, arguments: tuple[str, ...]) -> None:
+    """Open JupyterLab on the archive; ARGUMENTS go to `jupyter lab`."""
+    from researchpacs import notebook
+
+    sys.exit(notebook.lab(arguments, home=home))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--no-copy", is_flag=True, help="Index in place; the files stay where they are and are never touched.")
+@click.option("--progress/--no-progress", default=None, help="Show a bar; by default on a terminal.")
+@as_json
+@click.pass_obj
+def ingest(home: Path | None, paths: tuple[Path, ...], no_copy: bool, progress: bool | None, as_json: bool) -> None:
+    """Take files, folders and zip archives into the archive."""
+    with rp.connect(home) as pacs:
+        report = pacs.ingest(list(paths), copy=not no_copy, progress=progress)
+        if as_json:
+            _print_json({"counts": report.counts, "inputs": _records(report.df())})
+        else:
+            click.echo(repr(report))
+
+
+@main.command()
+@click.argument("level", type=click.Choice(["patient", "study", "series", "instance"]), default="study")
+@click.argument("filters", nargs=-1, metavar="[KEYWORD=VALUE]...")
+@click.option("--where", help="A condition in SQL over the level's columns.")
+@click.option("--text", help="Words that must all be found in the descriptions.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@as_json
+@click.pass_obj
+def search(
+    home: Path | None,
+    level: Any,
+    filters: tuple[str, ...],
+    where: str | None,
+    text: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Search the catalog: `researchpacs search series Modality=CT StudyDate=2021..2023`.
+
+    Repeat a keyword for any-of; `LOW..HIGH` is an inclusive range, either end may be left open.
+    """
+    with rp.connect(home) as pacs:
+        hits = pacs.search(level, where=where, text=text, limit=limit, **_as_filters(filters))
+        _print_frame(hits.df(), as_json=as_json)
+
+
+@main.command()
+@click.argument("query")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A value bound to $NAME.")
+@as_json
+@click.pass_obj
+def sql(home: Path | None, query: str, params: tuple[str, ...], as_json: bool) -> None:
+    """Ask the catalog in SQL; `-` reads the query from standard input."""
+    text = sys.stdin.read() if query == "-" else query
+    with rp.connect(home) as pacs:
+        _print_frame(pacs.sql(text, **dict(_as_pairs(params))).df(), as_json=as_json)
+
+
+@main.command()
+@click.option("--rebuild", is_flag=True, help="Make the catalog anew from the archive.")
+@as_json
+@click.pass_obj
+def sync(home: Path | None, rebuild: bool, as_json: bool) -> None:
+    """Bring the catalog up to the archive."""
+    with rp.connect(home) as pacs:
+        report = pacs.sync(rebuild=rebuild)
+        _print_report(report, as_json=as_json)
+
+
+@main.command()
+@as_json
+@click.pass_obj
+def verify(home: Path | None, as_json: bool) -> None:
+    """Read every file again and compare it with its hash; exit status 1 if one is missing or altered."""
+    with rp.connect(home) as pacs:
+        report = pacs.verify()
+        _print_report(report, as_json=as_json)
+        if not report.ok:
+            sys.exit(1)
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("researchpacs-demo"), show_default=True)
+@as_json
+@click.pass_obj
+def demo(home: Path | None, output: Path, as_json: bool) -> None:
+    """Run the quick start on the sample studies, without a window, and leave it as an HTML page with its pictures."""
+    from researchpacs import notebook
+
+    page = notebook.demo(output, home=home)
+    if as_json:
+        _print_json({"page": str(page)})
+    else:
+        click.echo(f"The quick start with its pictures: {page}")
+
+
+def _as_filters(filters: Iterable[str]) -> dict[str, Any]:
+    """``["Modality=CT", "Modality=PT", "StudyDate=2021..2023"]`` as keyword filters of `Pacs.search`."""
+    found: dict[str, list[Any]] = {}
+    for keyword, value in _as_pairs(filters):
+        low, dots, high = value.partition("..")
+        found.setdefault(keyword, []).append((low or None, high or None) if dots else value)
+    for keyword, values in found.items():
+        if len(values) > 1 and any(isinstance(value, tuple) for value in values):
+            raise click.UsageError(f"{keyword} has a range and other values; give one of both")
+    return {keyword: values[0] if len(values) == 1 else values for keyword, values in found.items()}
+
+
+def _as_pairs(texts: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"expected NAME=VALUE, found {text!r}")
+        yield name, value
+
+
+def _print_frame(frame: Any, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_records(frame))
+    else:
+        click.echo(frame.to_string(index=False) if len(frame) else "nothing found")
+
+
+def _records(frame: Any) -> Any:
+    return json.loads(frame.to_json(orient="records", date_format="iso"))
+
+
+def _print_report(report: Any, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        click.echo(str(report))
+
+
+def _print_json(value: Mapping[str, Any] | list[Any]) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"researchpacs: {message}", err=True)
+    sys.exit(1)
