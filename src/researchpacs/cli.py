@@ -4,15 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 import researchpacs as rp
 from researchpacs.errors import ResearchPacsError
-
-if TYPE_CHECKING:
-    from researchpacs import Pacs
 
 __all__ = ["main"]
 
@@ -72,21 +69,13 @@ def ingest(home: Path | None, paths: tuple[Path, ...], no_copy: bool, progress: 
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @as_json
 @click.pass_obj
-def search(
-    home: Path | None,
-    level: Any,
-    filters: tuple[str, ...],
-    where: str | None,
-    text: str | None,
-    limit: int,
-    as_json: bool,
-) -> None:
+def search(home: Path | None, level: Any, filters: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Search the catalog: `researchpacs search series Modality=CT StudyDate=2021..2023`.
 
     Repeat a keyword for any-of; `LOW..HIGH` is an inclusive range, either end may be left open.
     """
     with rp.connect(home) as pacs:
-        hits = pacs.search(level, where=where, text=text, limit=limit, **_as_filters(filters))
+        hits = pacs.search(level, **options, **_as_filters(filters))
         _print_frame(hits.df(), as_json=as_json)
 
 

@@ -1,8 +1,10 @@
 """Notebooks from the command line: JupyterLab on an archive, and the quick start run without a window."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ def lab(arguments: Sequence[str], *, home: Path | None) -> int:
         The exit status of ``jupyter lab``.
     """
     try:
-        return subprocess.call([sys.executable, "-m", "jupyterlab", *arguments], env=_environment(home))
+        return subprocess.call([sys.executable, "-m", "jupyterlab", *arguments], env=_environment(home))  # noqa: S603
     except KeyboardInterrupt:
         return 0
 
@@ -70,18 +72,28 @@ def _run(path: Path, *, folder: Path, home: Path) -> Any:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT_S,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,
-    )
-    try:
-        client.execute(env=_environment(home))
-    except nbclient.exceptions.CellExecutionError as error:
-        raise ResearchPacsError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
+    with tempfile.TemporaryDirectory(prefix="researchpacs-") as sockets:
+        client = nbclient.NotebookClient(
+            notebook,
+            km=_kernel(Path(sockets)),
+            timeout=CELL_TIMEOUT_S,
+            resources={"metadata": {"path": str(folder)}},
+            store_widget_state=False,
+        )
+        try:
+            client.execute(env=_environment(home))
+        except nbclient.exceptions.CellExecutionError as error:
+            raise ResearchPacsError(f"{path.name} did not run to its end: {error.ename}: {error.evalue}") from error
     return notebook
+
+
+def _kernel(sockets: Path) -> Any:
+    """Talk to the kernel through files only this user can open, where the platform has them."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    if os.name == "nt":
+        return AsyncKernelManager(kernel_name="python3")
+    return AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(sockets / "kernel"))
 
 
 def _as_page(notebook: Any) -> str:
@@ -93,7 +105,7 @@ def _as_page(notebook: Any) -> str:
         config=Config({"HTMLExporter": {"template_name": "lab", "mathjax_url": "", "require_js_url": ""}})
     )
     page, _ = exporter.from_notebook_node(notebook)
-    return str(page)
+    return re.sub(r'<script src=""[^>]*>\s*</script>', "", page)
 
 
 def _keep_pictures_of_widgets(notebook: Any) -> None:

@@ -18,7 +18,9 @@ def run(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def filled(home: Path) -> Path:
-    done = run("ingest", get_testdata_file(CT, download=False), get_testdata_file("MR_small.dcm", download=False), home=home)
+    done = run(
+        "ingest", get_testdata_file(CT, download=False), get_testdata_file("MR_small.dcm", download=False), home=home
+    )
     assert done.returncode == 0, done.stderr
     return home
 

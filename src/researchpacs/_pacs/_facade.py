@@ -3,19 +3,19 @@
 import itertools
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from researchpacs import ingest as _ingest
-from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, as_handle
+from researchpacs._pacs._handles import Handle, Series, Study, as_handle
 from researchpacs.archive import open_archive
 from researchpacs.catalog import Catalog
 from researchpacs.config import Settings
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
-from researchpacs.model import Find, Incoming, Level, Outcome, Refusal
+from researchpacs.model import Find, Level
 from researchpacs.search import Search
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Pacs:
         self.catalog.sync()
         return removed
 
-    # -- ask ------------------------------------------------------------------------------------------------------------
+    # -- ask -----------------------------------------------------------------------------------------------------------
 
     def search(
         self,
@@ -224,9 +224,11 @@ class Pacs:
             "select distinct object_sop_instance_uid from measurements where SeriesInstanceUID = $uid order by all",
             uid=uid,
         ).fetchall()
-        return [made for made in from_datasets(self._whole(sop_uid) for (sop_uid,) in objects) if made.series_uid == uid]
+        return [
+            made for made in from_datasets(self._whole(sop_uid) for (sop_uid,) in objects) if made.series_uid == uid
+        ]
 
-    # -- look -------------------------------------------------------------------------------------------------------------
+    # -- look ----------------------------------------------------------------------------------------------------------
 
     def view(self, target: Any, *, window: "Window | str | None" = None) -> "Viewer":
         """Show a volume or a series in the cell; what is drawn is saved here."""
@@ -234,7 +236,7 @@ class Pacs:
 
         return viewer.view(target, window=window, save=self.ingest)
 
-    # -- keep -------------------------------------------------------------------------------------------------------------
+    # -- keep ----------------------------------------------------------------------------------------------------------
 
     def sync(self, *, rebuild: bool = False) -> "SyncReport":
         """Bring the catalog up to the archive, or make it anew."""
@@ -267,7 +269,7 @@ class Pacs:
         counts = ", ".join(f"{len(self.search(level))} {plural}" for level, plural in _PLURALS.items())
         return f"<Pacs {str(self.home)!r}: {counts}>"
 
-    # -- behind -----------------------------------------------------------------------------------------------------------
+    # -- behind --------------------------------------------------------------------------------------------------------
 
     def _one(self, level: Level, keyword: str, uid: str) -> Any:
         found = list(itertools.islice(self.search(level, limit=2, **{keyword: f"{_plain_uid(uid)}*"}), 2))

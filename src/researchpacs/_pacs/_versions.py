@@ -7,9 +7,24 @@ from importlib.metadata import PackageNotFoundError, version
 __all__ = ["show_versions"]
 
 _PACKAGES = (
-    "researchpacs anywidget dask duckdb duckdb-extension-ducklake highdicom imagecodecs ipykernel ipywidgets jupyterlab nibabel "
-    "numpy pandas pydicom SimpleITK vtk xarray"
-).split()
+    "researchpacs",
+    "anywidget",
+    "dask",
+    "duckdb",
+    "duckdb-extension-ducklake",
+    "highdicom",
+    "imagecodecs",
+    "ipykernel",
+    "ipywidgets",
+    "jupyterlab",
+    "nibabel",
+    "numpy",
+    "pandas",
+    "pydicom",
+    "SimpleITK",
+    "vtk",
+    "xarray",
+)
 
 
 def show_versions() -> None:
