@@ -68,7 +68,7 @@ MAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Main attributes by level: what an archive keeps beside each object and answers questions from."""
 
-# Patient, Clinical Trial Subject (PS3.3 C.7.1); General Study, Patient Study, Clinical Trial Study (C.7.2), Visit (C.4.13)
+# PS3.3 C.7.1 Patient and Clinical Trial Subject; C.7.2 General, Patient and Clinical Trial Study; C.4.13 Visit
 _PATIENT_MODULES = """
     PatientID IssuerOfPatientID IssuerOfPatientIDQualifiersSequence TypeOfPatientID PatientName PatientBirthDate
     PatientBirthTime PatientBirthDateInAlternativeCalendar PatientDeathDateInAlternativeCalendar
