@@ -53,80 +53,68 @@ def frames_of(ds: Dataset, layout: PixelLayout | None, ranges: Sequence[tuple[in
     if layout is None:
         return []
     with reading_quietly():
-        shared = _Groups([*_items(ds, "SharedFunctionalGroupsSequence")[:1]])
-        own = _items(ds, "PerFrameFunctionalGroupsSequence")
-        offsets = _dose_offsets(ds, layout)
+        image = _Image(
+            ds=ds,
+            layout=layout,
+            shared=next(iter(_items(ds, "SharedFunctionalGroupsSequence")), None),
+            own=_items(ds, "PerFrameFunctionalGroupsSequence"),
+            dose_offsets=_dose_offsets(ds, layout),
+        )
         return [
-            _frame(ds, index, own[index : index + 1], shared, offsets, layout, ranges)
+            image.frame(index, ranges[index] if ranges is not None and index < len(ranges) else None)
             for index in range(layout.number_of_frames)
         ]
 
 
-class _Groups:
-    """Functional groups to look in, the first that has a macro wins (PS3.3 C.7.6.16.1.1)."""
+@dataclass(frozen=True, slots=True)
+class _Image:
+    ds: Dataset
+    layout: PixelLayout
+    shared: Dataset | None
+    own: Sequence[Dataset]
+    dose_offsets: np.ndarray | None
 
-    def __init__(self, items: Sequence[Dataset]) -> None:
-        self._items = items
+    def frame(self, index: int, span: tuple[int, int] | None) -> FrameRow:
+        values = self.macro(index, "PixelValueTransformationSequence") or self.ds
+        measures = self.macro(index, "PixelMeasuresSequence") or self.ds
+        plane = self.macro(index, "PlaneOrientationSequence") or self.ds
+        content = self.macro(index, "FrameContentSequence")
+        dimension_indices = None if content is None else _numbers(content, "DimensionIndexValues")
+        orientation = _numbers(plane, "ImageOrientationPatient", 6)
+        return FrameRow(
+            index=index,
+            position=self.position(index, orientation),
+            orientation=orientation,
+            pixel_spacing=_numbers(measures, "PixelSpacing", 2),
+            rescale_slope=(_numbers(values, "RescaleSlope", 1) or (1.0,))[0],
+            rescale_intercept=(_numbers(values, "RescaleIntercept", 1) or (0.0,))[0],
+            dimension_indices=None if dimension_indices is None else tuple(int(one) for one in dimension_indices),
+            byte_offset=None if span is None else span[0],
+            byte_length=None if span is None else span[1],
+            layout=self.layout,
+        )
 
-    def macro(self, keyword: str) -> Dataset | None:
-        for item in self._items:
-            found = _items(item, keyword)
-            if found:
-                return found[0]
+    def position(self, index: int, orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        plane = self.macro(index, "PlanePositionSequence")
+        if plane is not None:
+            return _numbers(plane, "ImagePositionPatient", 3)
+        position = _numbers(self.ds, "ImagePositionPatient", 3)
+        if position is None or index == 0:
+            return position
+        # One position on top of many frames is the first one's; only a dose grid says where the others are.
+        if self.dose_offsets is None or orientation is None:
+            return None
+        normal = np.cross(orientation[:3], orientation[3:])
+        placed = np.asarray(position) + self.dose_offsets[index] * normal
+        return (float(placed[0]), float(placed[1]), float(placed[2]))
+
+    def macro(self, index: int, keyword: str) -> Dataset | None:
+        """The functional group of a frame: its own, else the shared one (C.7.6.16.1.1 allows one of them)."""
+        for groups in (*self.own[index : index + 1], self.shared):
+            found = None if groups is None else next(iter(_items(groups, keyword)), None)
+            if found is not None:
+                return found
         return None
-
-
-def _frame(
-    ds: Dataset,
-    index: int,
-    own: Sequence[Dataset],
-    shared: _Groups,
-    offsets: np.ndarray | None,
-    layout: PixelLayout,
-    ranges: Sequence[tuple[int, int]] | None,
-) -> FrameRow:
-    groups = _Groups(own)
-
-    def where(keyword: str) -> Dataset:
-        # A macro stands in the frame's own group or in the shared one, never in both; classic images have it on top.
-        return groups.macro(keyword) or shared.macro(keyword) or ds
-
-    values = where("PixelValueTransformationSequence")
-    offset, length = ranges[index] if ranges is not None and index < len(ranges) else (None, None)
-    content = groups.macro("FrameContentSequence")
-    dimension_indices = None if content is None else _numbers(content, "DimensionIndexValues")
-    orientation = _numbers(where("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
-    return FrameRow(
-        index=index,
-        position=_position(ds, where("PlanePositionSequence"), index, orientation, offsets, layout),
-        orientation=orientation,
-        pixel_spacing=_numbers(where("PixelMeasuresSequence"), "PixelSpacing", 2),
-        rescale_slope=(_numbers(values, "RescaleSlope", 1) or (1.0,))[0],
-        rescale_intercept=(_numbers(values, "RescaleIntercept", 1) or (0.0,))[0],
-        dimension_indices=None if dimension_indices is None else tuple(int(one) for one in dimension_indices),
-        byte_offset=offset,
-        byte_length=length,
-        layout=layout,
-    )
-
-
-def _position(
-    ds: Dataset,
-    plane: Dataset,
-    index: int,
-    orientation: tuple[float, ...] | None,
-    offsets: np.ndarray | None,
-    layout: PixelLayout,
-) -> tuple[float, ...] | None:
-    position = _numbers(plane, "ImagePositionPatient", 3)
-    if position is None or plane is not ds or layout.number_of_frames == 1:
-        return position
-    # One position on top of many frames is the first one's; only a dose grid says where the others are.
-    if offsets is None or orientation is None:
-        return position if index == 0 else None
-    normal = np.cross(orientation[:3], orientation[3:])
-    placed = np.asarray(position) + offsets[index] * normal
-    return (float(placed[0]), float(placed[1]), float(placed[2]))
 
 
 def _dose_offsets(ds: Dataset, layout: PixelLayout) -> np.ndarray | None:
