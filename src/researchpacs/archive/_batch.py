@@ -1,0 +1,231 @@
+"""One group commit: files renamed into place and their rows, inside one transaction of the ledger."""
+
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from researchpacs.archive._content import OTHER, Verdict, is_intact
+from researchpacs.archive._stored import Stored, blob_path, stored_of
+from researchpacs.dicom.keywords import MAIN
+from researchpacs.errors import InvalidInputError
+from researchpacs.model import Incoming, Issue, Outcome, OutcomeKind
+from researchpacs.storage.durable import sync_directory
+from researchpacs.storage.home import Home
+
+__all__ = ["Batch", "Pair", "is_disk_full"]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_INSERT = """
+insert or replace into instances (
+    key, seq, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax_uid,
+    size, header_length, dataset_offset, sha256, dataset_sha256,
+    reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues
+) values (
+    :key, :seq, :patient_key, :patient_id, :issuer, :study_uid, :series_uid, :sop_uid, :sop_class_uid,
+    :transfer_syntax_uid,
+    :size, :header_length, :dataset_offset, :sha256, :dataset_sha256,
+    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues
+)
+"""
+# The same UID under another patient or parent.
+_SHARED = (
+    (
+        "StudyInstanceUID",
+        "select 1 from studies where study_uid = :study_uid and patient_key <> :patient_key",
+    ),
+    (
+        "SeriesInstanceUID",
+        "select 1 from series "
+        "where series_uid = :series_uid and (patient_key, study_uid) <> (:patient_key, :study_uid)",
+    ),
+    (
+        "SOPInstanceUID",
+        "select 1 from instances where sop_uid = :sop_uid",
+    ),
+)
+
+
+class Pair(NamedTuple):
+    """A stored content and a new one of the same identity."""
+
+    old: tuple[object, ...]
+    new: tuple[object, ...]
+
+    @classmethod
+    def of(cls, old: Stored, new: Incoming) -> "Pair":
+        """Name a pair by what its contents are, whether or not they have been read in full."""
+        return cls(_content(old), _content(new))
+
+
+class Batch:
+    """What becomes of some instances in one transaction.
+
+    Parameters
+    ----------
+    home
+        Where the files go.
+    verdicts
+        What is known about contents that meet again; what is not goes to `undecided`.
+    """
+
+    def __init__(self, home: Home, verdicts: Mapping[Pair, Verdict]) -> None:
+        self.outcomes: list[Outcome] = []
+        self.undecided: list[tuple[Stored, Incoming]] = []
+        self.moved: list[str] = []
+        """Hashes of the files renamed into the archive."""
+        self._home = home
+        self._verdicts = verdicts
+        self._needless: list[Path] = []
+        self._folders: set[Path] = set()
+
+    def run(self, con: sqlite3.Connection, items: Sequence[Incoming]) -> None:
+        """Decide on every item; to be called inside `Ledger.writing`."""
+        for item in items:
+            self._take(con, item)
+        for folder in self._folders:
+            sync_directory(folder)
+
+    def discard(self) -> None:
+        """Remove temporary files of duplicates; to be called after the commit."""
+        for path in self._needless:
+            path.unlink(missing_ok=True)
+
+    def _take(self, con: sqlite3.Connection, new: Incoming) -> None:
+        row = con.execute("select * from instances where key = ?", (new.identity.key,)).fetchone()
+        if row is None:
+            self._keep(con, new, (*new.issues, *_shared_uids(con, new)))
+            self._tell(new, "stored")
+            return
+        old = stored_of(row, self._home.archive)
+        verdict = _at_once(old, new) or self._verdicts.get(Pair.of(old, new))
+        if verdict is None:
+            self.undecided.append((old, new))
+        elif verdict.unreadable:
+            self._tell(new, "refused", verdict.reason)
+        elif not verdict.same:
+            self._keep_aside(con, verdict.new, verdict.reason)
+        elif verdict.identical and not is_intact(old):
+            self._keep(con, verdict.new, old.issues)
+            self._tell(new, "duplicate", "took the place of a stored file that was missing or altered")
+        else:
+            self._needless += [new.blob] if new.blob else []
+            self._tell(new, "duplicate", verdict.reason)
+
+    def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Iterable[Issue]) -> None:
+        if (new.blob is None) == (new.reference is None) or (new.blob and not new.sha256):
+            raise InvalidInputError("an instance comes either as a hashed blob or as a reference")
+        _insert_parents(con, new)
+        (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+        identity, reference = new.identity, new.reference
+        con.execute(
+            _INSERT,
+            {
+                "key": identity.key,
+                "seq": seq,
+                "patient_key": identity.patient_key,
+                "patient_id": identity.patient_id,
+                "issuer": identity.issuer,
+                "study_uid": identity.study_uid,
+                "series_uid": identity.series_uid,
+                "sop_uid": identity.sop_uid,
+                "sop_class_uid": new.sop_class_uid,
+                "transfer_syntax_uid": new.transfer_syntax_uid,
+                "size": new.size,
+                "header_length": new.header_length,
+                "dataset_offset": new.dataset_offset,
+                "sha256": new.sha256,
+                "dataset_sha256": new.dataset_sha256,
+                "reference_path": os.fsencode(reference.path) if reference else None,
+                "reference_mtime_ns": reference.mtime_ns if reference else None,
+                "reference_header_sha256": reference.header_sha256 if reference else None,
+                "attributes": _attributes(new, "instance"),
+                "issues": json.dumps([[issue.keyword, issue.problem] for issue in issues]),
+            },
+        )
+        if new.blob and new.sha256:
+            self._move(new.blob, blob_path(self._home.archive, new.sha256))
+            self.moved.append(new.sha256)
+
+    def _keep_aside(self, con: sqlite3.Connection, new: Incoming, reason: str) -> None:
+        con.execute(
+            "insert or ignore into conflicts (key, sha256, size, reference_path) values (?, ?, ?, ?)",
+            (new.identity.key, new.sha256, new.size, os.fsencode(new.reference.path) if new.reference else None),
+        )
+        if new.blob:
+            self._move(new.blob, self._home.conflicts / f"{new.sha256}.dcm")
+        self._tell(new, "conflict", reason)
+
+    def _move(self, blob: Path, place: Path) -> None:
+        if not place.parent.exists():
+            place.parent.mkdir(exist_ok=True)
+            self._folders.add(place.parent.parent)
+        blob.replace(place)
+        self._folders.add(place.parent)
+
+    def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:
+        self.outcomes.append(Outcome(new.source, kind, reason, new.identity))
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether a write failed for want of space, a quota or a limit on the size of a file."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def _content(one: Stored | Incoming) -> tuple[object, ...]:
+    if one.reference:
+        return (one.reference, one.size)
+    return (one.sha256,)
+
+
+def _at_once(old: Stored, new: Incoming) -> Verdict | None:
+    """Decide from what the ledger knows, without reading a file."""
+    if old.reference and old.reference == new.reference and old.size == new.size:
+        return Verdict(new, same=True, identical=True)
+    if old.transfer_syntax_uid == new.transfer_syntax_uid and old.dataset_sha256 and new.dataset_sha256:
+        same = old.dataset_sha256 == new.dataset_sha256
+        return Verdict(new, same=same, identical=same, reason="" if same else OTHER)
+    return None
+
+
+def _shared_uids(con: sqlite3.Connection, new: Incoming) -> list[Issue]:
+    """A UID met again under another parent is kept and reported: looking it up alone is ambiguous from now on."""
+    identity = new.identity
+    parents = {
+        "patient_key": identity.patient_key,
+        "study_uid": identity.study_uid,
+        "series_uid": identity.series_uid,
+        "sop_uid": identity.sop_uid,
+    }
+    return [
+        Issue(keyword, "the same UID is also in use under another patient, study or series")
+        for keyword, query in _SHARED
+        if con.execute(query, parents).fetchone()
+    ]
+
+
+def _insert_parents(con: sqlite3.Connection, new: Incoming) -> None:
+    identity = new.identity
+    patient = identity.patient_key
+    con.execute(
+        "insert or ignore into patients values (?, ?, ?, ?)",
+        (patient, identity.patient_id, identity.issuer, _attributes(new, "patient")),
+    )
+    con.execute(
+        "insert or ignore into studies values (?, ?, ?)",
+        (patient, identity.study_uid, _attributes(new, "study")),
+    )
+    con.execute(
+        "insert or ignore into series values (?, ?, ?, ?)",
+        (patient, identity.study_uid, identity.series_uid, _attributes(new, "series")),
+    )
+
+
+def _attributes(new: Incoming, level: str) -> str:
+    chosen = {keyword: new.attributes[keyword] for keyword in MAIN[level] if keyword in new.attributes}
+    return json.dumps(chosen, ensure_ascii=False)

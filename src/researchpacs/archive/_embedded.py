@@ -1,0 +1,265 @@
+"""The archive that needs no server: content-addressed files below a home, one row each in the ledger.
+
+A file is complete and synced before the archive sees it; it is renamed into place and its row committed under one write
+lock, and acknowledged after the commit. So a row always has its file, and a process killed at any moment leaves at most
+a file without a row, which the next ingest of the same content takes over.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from researchpacs.archive._batch import Batch, Pair, is_disk_full
+from researchpacs.archive._content import Verdict, judge, open_checked
+from researchpacs.archive._find import find_rows
+from researchpacs.archive._stored import Stored, blob_path, stored_of
+from researchpacs.archive._verify import VerifyReport, verify
+from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.model import Change, Changes, Find, Identity, Incoming, Level, Location, Outcome, Row
+from researchpacs.storage.home import Home
+from researchpacs.storage.ledger import Ledger, scripts_of
+
+__all__ = ["EmbeddedArchive"]
+
+_BATCH = 256
+_BATCH_S = 0.3
+
+_CHANGES = """
+select seq, 'stored' as kind, key, patient_id, issuer, study_uid, series_uid, sop_uid
+from instances
+where seq > :since
+union all
+select seq, 'deleted', key, patient_id, issuer, study_uid, series_uid, sop_uid
+from deletions
+where seq > :since
+order by seq
+limit :limit
+"""
+
+_BY_NAME = """
+select *
+from instances
+where key in (select value from json_each(:names))
+union
+select *
+from instances
+where sop_uid in (select value from json_each(:names))
+"""
+
+_BELOW: Mapping[Level, str] = {
+    "patient": "select * from instances where patient_key = :uid or patient_id = :uid",
+    "study": "select * from instances where study_uid = :uid",
+    "series": "select * from instances where series_uid = :uid",
+    "instance": "select * from instances where key = :uid or sop_uid = :uid",
+}
+# What has to be one, lest deleting by a shared UID takes more than was meant.
+_OWNER: Mapping[Level, tuple[str, ...]] = {
+    "patient": ("patient_key",),
+    "study": ("patient_key", "study_uid"),
+    "series": ("patient_key", "study_uid", "series_uid"),
+    "instance": ("key",),
+}
+
+
+class EmbeddedArchive:
+    """An archive in a folder.
+
+    Any number of processes may have it open, each of them with any number of threads.
+
+    Parameters
+    ----------
+    home
+        The folder.
+    """
+
+    capabilities = frozenset({"delete", "change-feed", "verify", "reference"})
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.ledger = Ledger(home.ledger_path)
+        self.ledger.migrate("archive", scripts_of("researchpacs.archive"))
+
+    # -- in -----------------------------------------------------------------------------------------------------------
+
+    def store(self, items: Iterable[Incoming]) -> Iterator[Outcome]:
+        """Keep instances, many in one commit; an outcome is given out only after the commit."""
+        waiting: list[Incoming] = []
+        oldest = 0.0
+        for item in items:
+            if not waiting:
+                oldest = time.monotonic()
+            waiting.append(item)
+            if len(waiting) >= _BATCH or time.monotonic() - oldest > _BATCH_S:
+                yield from self._store(waiting)
+                waiting = []
+        if waiting:
+            yield from self._store(waiting)
+
+    def _store(self, waiting: list[Incoming]) -> Iterator[Outcome]:
+        verdicts: dict[Pair, Verdict] = {}
+        while waiting:
+            try:
+                batch = self._commit(waiting, verdicts)
+            except (sqlite3.OperationalError, OSError) as error:
+                if not is_disk_full(error):
+                    raise
+                reason = "no space left on the disk of the archive; free some and ingest again"
+                yield from (Outcome(item.source, "refused", reason, item.identity) for item in waiting)
+                return
+            yield from batch.outcomes
+            # Comparing contents may take seconds, so it happens between transactions, never inside one.
+            for old, new in batch.undecided:
+                verdicts[Pair.of(old, new)] = judge(old, new)
+            waiting = [new for _, new in batch.undecided]
+
+    def _commit(self, items: list[Incoming], verdicts: Mapping[Pair, Verdict]) -> Batch:
+        batch = Batch(self.home, verdicts)
+        try:
+            with self.ledger.writing() as con:
+                batch.run(con, items)
+        except BaseException:
+            self._drop_unreferenced(batch.moved)
+            raise
+        batch.discard()
+        return batch
+
+    def delete(self, level: Level, uid: str) -> int:
+        """Remove an object and all below it; files that are only referred to stay where they are."""
+        with self.ledger.writing() as con:
+            rows = con.execute(_BELOW[level], {"uid": uid}).fetchall()
+            if not rows:
+                raise NotFoundError(f"no {level} with this identifier is in the archive")
+            if len({tuple(row[column] for column in _OWNER[level]) for row in rows}) > 1:
+                raise InvalidInputError(
+                    f"more than one {level} here has this identifier; delete them at a lower level or by key"
+                )
+            _delete_rows(con, rows)
+        self._drop_unreferenced([row["sha256"] for row in rows if row["reference_path"] is None])
+        return len(rows)
+
+    def _drop_unreferenced(self, hashes: Iterable[str]) -> None:
+        """Remove files that no row refers to, under the lock that keeps others from taking them over meanwhile."""
+        wanted = list(hashes)
+        if not wanted:
+            return
+        with self.ledger.writing() as con:
+            for sha256 in wanted:
+                query = "select 1 from instances where sha256 = ? and reference_path is null"
+                if con.execute(query, (sha256,)).fetchone() is None:
+                    blob_path(self.home.archive, sha256).unlink(missing_ok=True)
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def read(self, uid: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of an instance's file.
+
+        Raises
+        ------
+        ConflictError
+            The file is not the one that was ingested; only a file that stayed where it is can change like that.
+        NotFoundError
+            No such instance, or its file is gone.
+        """
+        if offset < 0 or (length is not None and length < 0):
+            raise InvalidInputError("offset and length are counts of bytes, zero or more")
+        (stored,) = self._named([uid])
+        with open_checked(stored) as file:
+            file.seek(offset)
+            return file.read(-1 if length is None else length)
+
+    def locate(self, uids: Sequence[str]) -> Sequence[Location]:
+        """Where instances are, in the order asked for."""
+        return [stored.location for stored in self._named(uids)]
+
+    def rows(self, keys: Sequence[str]) -> Mapping[str, Stored]:
+        """What is known of instances, by `Identity.key`; those that are not there any more are left out."""
+        with self.ledger.reading() as con:
+            query = "select * from instances where key in (select value from json_each(?))"
+            found = con.execute(query, (json.dumps(list(keys)),)).fetchall()
+        return {row["key"]: stored_of(row, self.home.archive) for row in found}
+
+    def _named(self, names: Sequence[str]) -> list[Stored]:
+        """The instances of these UIDs or keys, in the same order."""
+        with self.ledger.reading() as con:
+            rows = con.execute(_BY_NAME, {"names": json.dumps(list(names))}).fetchall()
+        by_name: dict[str, list[Stored]] = {}
+        for row in rows:
+            stored = stored_of(row, self.home.archive)
+            by_name.setdefault(stored.identity.sop_uid, []).append(stored)
+            by_name.setdefault(stored.key, []).append(stored)
+        return [_only(by_name.get(name, []), name) for name in names]
+
+    def find(self, query: Find) -> Iterator[Row]:
+        """Main attributes of what matches, its parents' included."""
+        with self.ledger.reading() as con:
+            rows = find_rows(con, query)
+        return iter(rows)
+
+    # -- what happened ------------------------------------------------------------------------------------------------
+
+    def changes(self, since: int, limit: int) -> Changes:
+        """What was stored and deleted after sequence number `since`, oldest first."""
+        if limit < 1:
+            raise InvalidInputError("limit is the largest number of changes wanted, at least 1")
+        with self.ledger.reading() as con:
+            feed_id, newest = con.execute("select feed_id, last from feed").fetchone()
+            rows = con.execute(_CHANGES, {"since": since, "limit": limit}).fetchall()
+        items = tuple(Change(row["seq"], row["kind"], row["key"], _identity(row)) for row in rows)
+        last = items[-1].seq if items else since
+        return Changes(feed_id=feed_id, items=items, last=last, done=last >= newest)
+
+    def last_change(self) -> tuple[str, int]:
+        """The feed's id and its highest sequence number."""
+        with self.ledger.reading() as con:
+            feed_id, last = con.execute("select feed_id, last from feed").fetchone()
+        return feed_id, last
+
+    # -- keep ---------------------------------------------------------------------------------------------------------
+
+    def verify(self) -> VerifyReport:
+        """Read every file again and compare it with its hash; hash the references that nobody has read in full."""
+        return verify(self.home, self.ledger)
+
+    def close(self) -> None:
+        """Give back the ledger's files."""
+        self.ledger.close()
+
+
+def _only(found: Sequence[Stored], name: str) -> Stored:
+    if not found:
+        raise NotFoundError(f"no instance {name} is in the archive")
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"{len(found)} instances share the SOPInstanceUID {name}, under other patients, studies or series; "
+            "name one of them by its key"
+        )
+    return found[0]
+
+
+def _identity(row: sqlite3.Row) -> Identity:
+    return Identity(row["patient_id"], row["issuer"], row["study_uid"], row["series_uid"], row["sop_uid"])
+
+
+def _delete_rows(con: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
+    """Delete instances and parents left empty, and announce it."""
+    (last,) = con.execute("update feed set last = last + ? returning last", (len(rows),)).fetchone()
+    deletion = "insert or replace into deletions values (?, ?, ?, ?, ?, ?, ?)"
+    for seq, row in enumerate(rows, start=last - len(rows) + 1):
+        con.execute("delete from instances where key = ?", (row["key"],))
+        identity = [row[name] for name in ("patient_id", "issuer", "study_uid", "series_uid", "sop_uid")]
+        con.execute(deletion, (row["key"], seq, *identity))
+    for patient, study, series in {(row["patient_key"], row["study_uid"], row["series_uid"]) for row in rows}:
+        _delete_empty(con, "series", "instances", {"patient_key": patient, "study_uid": study, "series_uid": series})
+    for patient, study in {(row["patient_key"], row["study_uid"]) for row in rows}:
+        _delete_empty(con, "studies", "series", {"patient_key": patient, "study_uid": study})
+    for patient in {row["patient_key"] for row in rows}:
+        _delete_empty(con, "patients", "studies", {"patient_key": patient})
+
+
+def _delete_empty(con: sqlite3.Connection, table: str, below: str, key: Mapping[str, str]) -> None:
+    condition = " and ".join(f"{column} = :{column}" for column in key)
+    con.execute(
+        f"delete from {table} where {condition} and not exists (select 1 from {below} where {condition})",  # noqa: S608
+        key,
+    )

@@ -1,0 +1,185 @@
+"""Read a whole archive again and say what is missing, altered or left over."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from researchpacs.archive._content import Hashes, hash_file, is_intact
+from researchpacs.archive._stored import Stored, stored_of
+from researchpacs.storage.home import Home
+from researchpacs.storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Problem", "VerifyReport", "verify"]
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One instance whose bytes are not those that were stored."""
+
+    kind: Literal["missing", "altered", "truncated", "unreadable", "ledger"]
+    key: str
+    """`Identity.key`; empty where the ledger itself is damaged."""
+    sop_uid: str
+    what: str
+    """One sentence with the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `verify` found."""
+
+    checked: int
+    """Instances read in full."""
+    hashed: int
+    """References whose hashes were not known before."""
+    conflicts: int
+    """Instances kept aside."""
+    problems: tuple[Problem, ...]
+    leftovers: tuple[str, ...]
+    """Files below the home that no row refers to: harmless, left by a process that was killed."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every instance is what was stored."""
+        return not self.problems
+
+    def df(self) -> "pd.DataFrame":
+        """One row a problem."""
+        import pandas as pd
+
+        columns = ["kind", "SOPInstanceUID", "what", "key"]
+        return pd.DataFrame([(p.kind, p.sop_uid, p.what, p.key) for p in self.problems], columns=columns)
+
+
+def verify(home: Home, ledger: Ledger) -> VerifyReport:
+    """Compare every file with its row; instances that come or go meanwhile are neither missing nor left over."""
+    problems = list(_ledger_problems(ledger))
+    checked = hashed = 0
+    for stored in _all_stored(home, ledger):
+        problem, hashes = _check(stored)
+        if problem is not None and _still_there(ledger, stored):
+            problems.append(problem)
+        if problem is None and stored.sha256 is None and hashes is not None:
+            hashed += _fill_in(ledger, stored, hashes)
+        checked += 1
+    aside, damaged = _check_conflicts(home, ledger)
+    return VerifyReport(
+        checked=checked,
+        hashed=hashed,
+        conflicts=aside,
+        problems=(*problems, *damaged),
+        leftovers=tuple(_leftovers(home, ledger)),
+    )
+
+
+def _ledger_problems(ledger: Ledger) -> Iterator[Problem]:
+    with ledger.reading() as con:
+        for (answer,) in con.execute("pragma quick_check(1)").fetchall():
+            if answer != "ok":
+                yield Problem("ledger", "", "", "the ledger is damaged; restore it from a backup")
+
+
+def _all_stored(home: Home, ledger: Ledger) -> Iterator[Stored]:
+    """All instances, a page at a time, so that no snapshot is held while files are read."""
+    after = ""
+    while True:
+        with ledger.reading() as con:
+            query = "select * from instances where key > ? order by key limit ?"
+            rows = con.execute(query, (after, _PAGE)).fetchall()
+        if not rows:
+            return
+        after = rows[-1]["key"]
+        for row in rows:
+            yield stored_of(row, home.archive)
+
+
+def _check(stored: Stored) -> tuple[Problem | None, Hashes | None]:
+    def problem(kind: Literal["missing", "altered", "truncated", "unreadable"], what: str) -> tuple[Problem, None]:
+        return Problem(kind, stored.key, stored.identity.sop_uid, what), None
+
+    owner = "the file it refers to" if stored.reference else "its file"
+    repair = "restore it, or delete the instance and ingest it again"
+    try:
+        size = stored.path.stat().st_size
+        if size < stored.size:
+            return problem("truncated", f"{owner} has {size} of {stored.size} bytes; {repair}")
+        hashes = hash_file(stored.path, dataset_offset=stored.dataset_offset, header_length=stored.header_length)
+    except FileNotFoundError:
+        return problem("missing", f"{owner} is gone; {repair}")
+    except OSError as error:
+        return problem("unreadable", f"{owner} cannot be read ({os.strerror(error.errno or 0)}); check the disk")
+    header_changed = stored.reference is not None and hashes.header_sha256 != stored.reference.header_sha256
+    if header_changed or not is_intact(stored) or (stored.sha256 or hashes.sha256) != hashes.sha256:
+        return problem("altered", f"{owner} is not what was ingested; {repair}")
+    return None, hashes
+
+
+def _still_there(ledger: Ledger, stored: Stored) -> bool:
+    with ledger.reading() as con:
+        query = "select 1 from instances where key = ? and sha256 is ?"
+        return con.execute(query, (stored.key, stored.sha256)).fetchone() is not None
+
+
+def _fill_in(ledger: Ledger, stored: Stored, hashes: Hashes) -> int:
+    with ledger.writing() as con:
+        done = con.execute(
+            """
+            update instances
+            set sha256 = ?, dataset_sha256 = ?
+            where key = ? and sha256 is null and reference_mtime_ns = ?
+            """,
+            (hashes.sha256, hashes.dataset_sha256, stored.key, stored.reference and stored.reference.mtime_ns),
+        )
+    return done.rowcount
+
+
+def _check_conflicts(home: Home, ledger: Ledger) -> tuple[int, list[Problem]]:
+    with ledger.reading() as con:
+        rows = con.execute("select key, sha256 from conflicts where reference_path is null").fetchall()
+    damaged = []
+    for row in rows:
+        place = home.conflicts / f"{row['sha256']}.dcm"
+        try:
+            intact = hash_file(place, dataset_offset=0, header_length=0).sha256 == row["sha256"]
+        except OSError:
+            intact = False
+        if not intact:
+            what = "the file kept aside for this instance is gone or altered; ingest it again"
+            damaged.append(Problem("altered" if place.exists() else "missing", row["key"], "", what))
+    return len(rows), damaged
+
+
+def _leftovers(home: Home, ledger: Ledger) -> Iterator[str]:
+    suspects = [
+        path
+        for folder in (*home.archive.glob("*"), home.conflicts)
+        for path in folder.glob("*.dcm")
+        if not _is_known(ledger, path.stem)
+    ]
+    # A file that is on its way in gets its row under the write lock, and is known when the lock is ours.
+    with ledger.writing():
+        pass
+    for path in suspects:
+        if not _is_known(ledger, path.stem) and path.exists():
+            yield str(path.relative_to(home.path))
+
+
+def _is_known(ledger: Ledger, sha256: str) -> bool:
+    with ledger.reading() as con:
+        return _refers(con, sha256)
+
+
+def _refers(con: sqlite3.Connection, sha256: str) -> bool:
+    query = """
+        select 1 from instances where sha256 = :sha256 and reference_path is null
+        union all
+        select 1 from conflicts where sha256 = :sha256 and reference_path is null
+        """
+    return con.execute(query, {"sha256": sha256}).fetchone() is not None

@@ -1,0 +1,93 @@
+-- One row: the change feed. A new feed_id tells every reader to start over.
+create table feed (
+    feed_id text not null,
+    last integer not null
+) strict;
+
+insert into feed (feed_id, last) values (lower(hex(randomblob(16))), 0);
+
+-- attributes: the main attributes of the level by keyword, as in the first instance that came.
+create table patients (
+    patient_key text primary key,
+    patient_id text not null,
+    issuer text not null,
+    attributes text not null
+) strict, without rowid;
+
+create index patients_by_id on patients (patient_id);
+create index patients_by_name on patients (json_extract(attributes, '$.PatientName'));
+
+create table studies (
+    patient_key text not null references patients,
+    study_uid text not null,
+    attributes text not null,
+    primary key (patient_key, study_uid)
+) strict, without rowid;
+
+create index studies_by_uid on studies (study_uid);
+create index studies_by_date on studies (json_extract(attributes, '$.StudyDate'));
+create index studies_by_accession on studies (json_extract(attributes, '$.AccessionNumber'));
+
+create table series (
+    patient_key text not null,
+    study_uid text not null,
+    series_uid text not null,
+    attributes text not null,
+    primary key (patient_key, study_uid, series_uid),
+    foreign key (patient_key, study_uid) references studies
+) strict, without rowid;
+
+create index series_by_uid on series (series_uid);
+create index series_by_modality on series (json_extract(attributes, '$.Modality'));
+
+-- seq: the change that stored it. reference_path: in the file system's own bytes. sha256 and dataset_sha256 are null for a reference that nobody has read in full.
+create table instances (
+    key text primary key,
+    seq integer not null unique,
+    patient_key text not null,
+    patient_id text not null,
+    issuer text not null,
+    study_uid text not null,
+    series_uid text not null,
+    sop_uid text not null,
+    sop_class_uid text not null,
+    transfer_syntax_uid text not null,
+    size integer not null,
+    header_length integer not null,
+    dataset_offset integer not null,
+    sha256 text,
+    dataset_sha256 text,
+    reference_path blob,
+    reference_mtime_ns integer,
+    reference_header_sha256 text,
+    attributes text not null,
+    issues text not null,
+    stored_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    foreign key (patient_key, study_uid, series_uid) references series,
+    check (sha256 is not null or reference_path is not null)
+) strict, without rowid;
+
+create index instances_by_uid on instances (sop_uid);
+create index instances_by_parents on instances (patient_key, study_uid, series_uid);
+create index instances_by_hash on instances (sha256);
+
+-- What was deleted; a later deletion of the same instance replaces the row.
+create table deletions (
+    key text primary key,
+    seq integer not null unique,
+    patient_id text not null,
+    issuer text not null,
+    study_uid text not null,
+    series_uid text not null,
+    sop_uid text not null
+) strict, without rowid;
+
+-- Same identity, other content: kept aside in conflicts/, or where it is for a reference.
+create table conflicts (
+    key text not null,
+    sha256 text not null,
+    size integer not null,
+    reference_path blob,
+    received_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    primary key (key, sha256)
+) strict, without rowid;

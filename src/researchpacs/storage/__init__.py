@@ -1,0 +1,1 @@
+"""The home on disk and its ledger; how bytes become durable."""

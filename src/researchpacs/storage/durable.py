@@ -1,0 +1,47 @@
+"""Make bytes and names survive a power cut.
+
+A file is durable after `sync_file`, a name (created, renamed or removed) after `sync_directory` of its folder.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+__all__ = ["sync_directory", "sync_file", "write_atomically"]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Give `path` the content `data`: a reader sees the old file or the new one, whole, also after a power cut."""
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            sync_file(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_file(descriptor: int) -> None:
+    """Return when the bytes of an open file are on the disk, not in its cache."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # On macOS fsync() hands over to the drive, which may keep the bytes in its own cache (fsync(2)).
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Return when the names in a folder are on the disk; Windows keeps them in its journal by itself."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

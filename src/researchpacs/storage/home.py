@@ -1,0 +1,185 @@
+"""The home on disk: which file of an embedded archive and its catalog lies where.
+
+    HOME/format.json archive/<aa>/<sha256>.dcm conflicts/ tmp/ features/
+    HOME/ledger.sqlite catalog.sqlite catalog.lock catalog/
+
+`format.json` is written first and atomically, so a folder is a home, or it is not; everything else may be missing and
+is made when the home is opened. No name below a home ever comes from a DICOM file or a peer.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from researchpacs.errors import AccessError, InvalidInputError, UnsupportedError
+from researchpacs.storage.durable import sync_directory, write_atomically
+from researchpacs.storage.network import network_file_system
+
+__all__ = ["FORMAT", "Home"]
+
+FORMAT = 1
+"""The version of the layout that this program reads and writes."""
+
+# What a file system or a desktop puts into a folder that its owner calls empty.
+_NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A folder that holds an archive, its ledger and its catalog."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Home":
+        """Open a home, making it where there is nothing yet; any number of processes may do so at once.
+
+        Raises
+        ------
+        InvalidInputError
+            A file, or a folder with something else in it.
+        UnsupportedError
+            A newer layout, or a network file system.
+        AccessError
+            A folder this user may not write.
+        """
+        home = cls(Path(path).expanduser().absolute())
+        try:
+            _make_folder(home.path)
+            _refuse_network(home.path)
+            if not home.format_path.exists():
+                _refuse_strangers(home.path)
+                write_atomically(home.format_path, json.dumps({"format": FORMAT}).encode())
+            _check_format(home.format_path)
+            for folder in (home.archive, home.conflicts, home.tmp, home.catalog_data, home.features):
+                folder.mkdir(exist_ok=True)
+            sync_directory(home.path)
+        except PermissionError as error:
+            raise AccessError(
+                f"{home.path} cannot be written by this user; give another folder to connect() or RESEARCHPACS_HOME"
+            ) from error
+        return home
+
+    @property
+    def format_path(self) -> Path:
+        """The file that makes the folder a home."""
+        return self.path / "format.json"
+
+    @property
+    def archive(self) -> Path:
+        """Instances, ``<first two digits>/<sha256>.dcm``."""
+        return self.path / "archive"
+
+    @property
+    def conflicts(self) -> Path:
+        """Instances kept aside, ``<sha256>.dcm``."""
+        return self.path / "conflicts"
+
+    @property
+    def tmp(self) -> Path:
+        """Workspaces of ingesting processes."""
+        return self.path / "tmp"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger; only Python's sqlite3 opens it."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def catalog_metadata(self) -> Path:
+        """DuckLake's metadata; only DuckDB opens it."""
+        return self.path / "catalog.sqlite"
+
+    @property
+    def catalog_lock(self) -> Path:
+        """Held by the one process that writes the catalog."""
+        return self.path / "catalog.lock"
+
+    @property
+    def catalog_data(self) -> Path:
+        """DuckLake's Parquet files."""
+        return self.path / "catalog"
+
+    @property
+    def features(self) -> Path:
+        """Computed features."""
+        return self.path / "features"
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder in ``tmp/`` for one ingest, removed at the end, and by the next ingest if this process is killed."""
+        # One lock guards making and sweeping, so that no sweeper sees a workspace that is not locked yet.
+        with FileLock(self.tmp / "sweep.lock"):
+            self._sweep()
+            folder = self.tmp / secrets.token_hex(8)
+            held = FileLock(folder.with_suffix(".lock"))
+            held.acquire()
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(held.lock_file).unlink(missing_ok=True)
+            held.release()
+
+    def _sweep(self) -> None:
+        """Remove the workspaces whose process is gone: the system released their locks."""
+        for folder in self.tmp.iterdir():
+            if not folder.is_dir():
+                continue
+            lock = FileLock(folder.with_suffix(".lock"))
+            try:
+                with lock.acquire(blocking=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    Path(lock.lock_file).unlink(missing_ok=True)
+            except Timeout:
+                continue
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInputError(f"{path} is not a folder; give the folder of an archive, or a new one") from error
+
+
+def _refuse_network(path: Path) -> None:
+    kind = network_file_system(path)
+    if kind is not None:
+        raise UnsupportedError(
+            f"{path} is on a network file system ({kind}), where the locks that keep an archive whole do not hold. "
+            "Put the home on a local disk (connect('/local/folder') or RESEARCHPACS_HOME) and index the network folder "
+            "from there with ingest(folder, copy=False)."
+        )
+
+
+def _refuse_strangers(path: Path) -> None:
+    # Another process that opens the home for the first time may have its temporary format file here.
+    strangers = [name for name in os.listdir(path) if name not in _NOT_CONTENT and not name.startswith(".format.json-")]
+    if strangers and not (path / "format.json").exists():
+        raise InvalidInputError(
+            f"{path} is not an archive and not empty; give an empty or a new folder. To take in what it holds: "
+            "connect('another/folder').ingest(it)."
+        )
+
+
+def _check_format(path: Path) -> None:
+    try:
+        found = json.loads(path.read_bytes())["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(
+            f"{path} cannot be read as the format of an archive; restore it from a backup, or write "
+            f'{{"format": {FORMAT}}} into it if this archive was made by this version'
+        ) from error
+    if not isinstance(found, int) or found != FORMAT:
+        raise UnsupportedError(
+            f"{path.parent} has format {found!r}, this version of researchpacs reads format {FORMAT}. "
+            "Upgrade with: pip install --upgrade researchpacs"
+        )
