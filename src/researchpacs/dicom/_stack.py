@@ -114,7 +114,7 @@ def _rows(values: Sequence[Sequence[float] | None], width: int) -> Floats:
 
 def _placed(positions: Floats, orientations: Floats, pixel_spacings: Floats) -> Bools:
     """(n,) Whether a frame's place can be believed; NaN fails every comparison."""
-    sound: Bools = np.less(np.abs(positions), BELIEVABLE_MM).all(axis=1)
+    sound = np.asarray((np.abs(positions) < BELIEVABLE_MM).all(axis=1), np.bool_)
     sound &= ((pixel_spacings > 1 / BELIEVABLE_MM) & (pixel_spacings < BELIEVABLE_MM)).all(axis=1)
     sound &= (np.abs(orientations) <= 1 + COSINE_TOLERANCE).all(axis=1)
     axes = np.where(sound[:, None], orientations, 0).reshape(-1, 2, 3)

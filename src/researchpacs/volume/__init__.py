@@ -1,0 +1,26 @@
+"""Series to labelled volumes: plan, read, and the geometry that travels with the array as ``DataArray.dicom``."""
+
+from researchpacs.volume.accessor import Dicom, install
+from researchpacs.volume.convert import from_sitk
+from researchpacs.volume.coordinates import as_volume, restore
+from researchpacs.volume.frame import PatientFrame, frame_of
+from researchpacs.volume.index import AxisIndex
+from researchpacs.volume.open import open_volume
+from researchpacs.volume.plan import Plan, plan
+from researchpacs.volume.read import read_volume
+
+__all__ = [
+    "AxisIndex",
+    "Dicom",
+    "PatientFrame",
+    "Plan",
+    "as_volume",
+    "frame_of",
+    "from_sitk",
+    "open_volume",
+    "plan",
+    "read_volume",
+    "restore",
+]
+
+install()

@@ -1,0 +1,145 @@
+"""``DataArray.dicom``: where the voxels of a volume are in the patient."""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from researchpacs.errors import GeometryError
+from researchpacs.volume import convert, coordinates
+from researchpacs.volume.frame import AXES, frame_of
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+__all__ = ["Dicom", "install"]
+
+Floats = NDArray[np.float64]
+
+
+class Dicom:
+    """Geometry of a volume, derived from its coordinates at each call.
+
+    Matrices and tuples are in (z, y, x) index order; points are (x, y, z) LPS mm. Every member that needs a place in
+    the patient raises GeometryError where the array no longer has one.
+    """
+
+    __slots__ = ("_vol",)
+
+    def __init__(self, vol: xr.DataArray) -> None:
+        self._vol = vol
+
+    @property
+    def affine_lps(self) -> Floats:
+        """(4, 4): voxel index (z, y, x, 1) to LPS mm."""
+        return coordinates.affine_lps(self._vol)
+
+    @property
+    def affine_ras(self) -> Floats:
+        """(4, 4): voxel index (z, y, x, 1) to RAS mm, as NIfTI uses."""
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine_lps
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Mm between voxel centres along z, y, x, always positive."""
+        z, y, x = np.abs(coordinates.steps(self._vol)).tolist()
+        return z, y, x
+
+    @property
+    def direction(self) -> Floats:
+        """(3, 3): columns are the LPS unit vectors of increasing z, y, x index."""
+        signs = [_sign(self._vol, axis) for axis in AXES]
+        return frame_of(self._vol).matrix * signs
+
+    @property
+    def orientation(self) -> str:
+        """One letter for each of z, y, x: where in the patient its index increases to.
+
+        Letters are L, R, P, A, S, I. An axial series is ``"SPL"``: slices go up, rows go back, columns go left.
+        """
+        letters = []
+        for column in self.direction.T:
+            axis = int(np.abs(column).argmax())
+            letters.append(("LR", "PA", "SI")[axis][int(column[axis] < 0)])
+        return "".join(letters)
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """FrameOfReferenceUID; one made up from the series' UID where the series names none."""
+        return frame_of(self._vol).uid
+
+    @property
+    def series(self) -> str:
+        """SeriesInstanceUID of the images that the values come from.
+
+        Raises
+        ------
+        GeometryError
+            The array comes from no series, or its attributes were dropped.
+        """
+        uid = self._vol.attrs.get("SeriesInstanceUID")
+        if not uid:
+            raise GeometryError("the array does not know its series: its attributes were dropped")
+        return str(uid)
+
+    def to_lps(self, index: ArrayLike) -> Floats:
+        """Map voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).
+
+        Parameters
+        ----------
+        index
+            (..., 3), zero-based (z, y, x); fractions allowed.
+
+        Returns
+        -------
+        points_lps
+            (..., 3), (x, y, z) mm.
+        """
+        affine = self.affine_lps
+        points: Floats = np.asarray(index, np.float64) @ affine[:3, :3].T + affine[:3, 3]
+        return points
+
+    def to_index(self, points_lps: ArrayLike) -> Floats:
+        """Map patient coordinates to voxel indices, the inverse of `to_lps`.
+
+        Parameters
+        ----------
+        points_lps
+            (..., 3), (x, y, z) mm.
+
+        Returns
+        -------
+        index
+            (..., 3), zero-based (z, y, x), fractional; may lie outside of the volume.
+        """
+        affine = self.affine_lps
+        offsets = np.asarray(points_lps, np.float64) - affine[:3, 3]
+        index: Floats = offsets @ np.linalg.inv(affine[:3, :3]).T
+        return index
+
+    def to_sitk(self) -> "SimpleITK.Image":
+        """Copy to a SimpleITK image of the same geometry."""
+        return convert.to_sitk(self._vol)
+
+    def to_nifti(self, path: str | os.PathLike[str]) -> None:
+        """Write a NIfTI file, ``.nii`` or ``.nii.gz``, with axes (x, y, z)."""
+        convert.to_nifti(self._vol, path)
+
+    def __repr__(self) -> str:
+        return f"<geometry of an array {dict(self._vol.sizes)}>"
+
+
+def install() -> None:
+    """Give every DataArray its ``dicom``.
+
+    A plain property: a registered accessor is cached on the array and refers back to it, and the cycle would keep
+    gigabytes until the garbage collector runs.
+    """
+    xr.DataArray.dicom = property(Dicom)  # type: ignore[attr-defined]
+
+
+def _sign(vol: xr.DataArray, axis: str) -> float:
+    values = vol[axis].values if axis in vol.coords else np.zeros(0)
+    return -1.0 if np.ndim(values) and len(values) > 1 and values[-1] < values[0] else 1.0

@@ -1,0 +1,192 @@
+"""A series as a frozen plan: which frames, in which order, where in the patient, as which type. No file is opened."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from researchpacs.dicom.geometry import Geometry, blame, classify
+from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.errors import GeometryError, InvalidInputError, PixelDataError, UnsupportedError
+from researchpacs.model import Frame, SeriesSource
+from researchpacs.volume._refusal import refusal
+
+__all__ = ["Plan", "plan"]
+
+Affine = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is known about a volume before a byte of it is read."""
+
+    series_uid: str
+    frame_of_reference_uid: str
+    frames: tuple[Frame, ...]
+    """Sorted along +normal."""
+    shape: tuple[int, int, int]
+    """Slices, rows, columns."""
+    affine_lps: Affine
+    """(4, 4): voxel index (z, y, x, 1) to LPS mm; for a single slice the z column is the unit normal."""
+    spacing_z_known: bool
+    """False for a single slice."""
+    dtype: str
+    """Of the volume: after the rescale, or as stored."""
+    rescale: bool
+    attrs: Mapping[str, object]
+    """Of the DataArray."""
+
+
+def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> Plan:
+    """Check a series and decide how it becomes a volume.
+
+    Parameters
+    ----------
+    series
+        A handle, or whatever else gives frames.
+    on_irregular
+        ``"raise"``; ``"keep"`` and ``"repair"`` are not there yet.
+    rescale
+        Apply Rescale Slope and Intercept, frame by frame (PS3.3 C.11.1).
+
+    Raises
+    ------
+    GeometryError
+        The frames are not one uniform stack; has the reasons and the slices to blame.
+    UnsupportedError
+        Colour, segmentations of one bit a pixel, mosaics, and irregular stacks that should be kept or repaired.
+    PixelDataError
+        The header describes pixels that cannot be.
+    """
+    _require_policy(on_irregular)
+    given = series.frames()
+    attributes = series.attributes()
+    geometry, order = classify(given)
+    if not geometry.is_volume:
+        raise refusal(series.uid, geometry, blame(given))
+    frames = tuple(given[k] for k in order)
+    _require_readable(series.uid, frames, attributes)
+    dtype = rescaled_dtype(frames) if rescale else np.result_type(*{stored_dtype(frame.layout) for frame in frames})
+    return Plan(
+        series_uid=series.uid,
+        frame_of_reference_uid=str(attributes.get("FrameOfReferenceUID") or "") or _own_frame_of_reference(series.uid),
+        frames=frames,
+        shape=geometry.shape,
+        affine_lps=geometry.affine_lps or _single_slice_affine(frames[0]),
+        spacing_z_known=geometry.affine_lps is not None,
+        dtype=dtype.str,
+        rescale=rescale,
+        attrs=_attrs(series.uid, attributes, geometry, rescale=rescale),
+    )
+
+
+def stored_dtype(layout: PixelLayout) -> np.dtype[np.generic]:
+    """Give the type of stored values in native byte order."""
+    if layout.pixel_keyword != "PixelData":
+        return np.dtype(np.float32 if layout.pixel_keyword == "FloatPixelData" else np.float64)
+    return np.dtype(f"{'i' if layout.pixel_representation else 'u'}{layout.bits_allocated // 8}")
+
+
+def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
+    """Give the type that holds every rescaled value.
+
+    Integral slopes and intercepts keep int16, int32 where that is needed, int64 where 32 stored bits need it; all
+    others give float32, double float pixels float64.
+    """
+    low, high = 0, 0
+    for layout, slope, intercept in {(u.layout, u.rescale_slope, u.rescale_intercept) for u in frames}:
+        if layout.pixel_keyword == "DoubleFloatPixelData":
+            return np.dtype(np.float64)
+        if layout.pixel_keyword != "PixelData" or not (slope.is_integer() and intercept.is_integer()):
+            return np.dtype(np.float32)
+        ends = [value * int(slope) + int(intercept) for value in stored_range(layout)]
+        low, high = min(low, *ends), max(high, *ends)
+    for kind in (np.int16, np.int32, np.int64):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def stored_range(layout: PixelLayout) -> tuple[int, int]:
+    """Give the smallest and largest integer that Bits Stored can hold."""
+    bits = layout.bits_stored
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if layout.pixel_representation else (0, (1 << bits) - 1)
+
+
+def _require_policy(on_irregular: str) -> None:
+    if on_irregular in ("keep", "repair"):
+        raise UnsupportedError(f"on_irregular={on_irregular!r} comes with a later version; this one has 'raise' only")
+    if on_irregular != "raise":
+        raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
+
+
+def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str, object]) -> None:
+    series = f"series ...{uid[-8:]}"
+    if "MOSAIC" in str(attributes.get("ImageType", "")):
+        raise UnsupportedError(
+            f"{series} holds mosaics, many slices tiled in one image; they come with a later version"
+        )
+    for layout in {frame.layout for frame in frames}:
+        if layout.samples_per_pixel != 1 or layout.photometric_interpretation == "PALETTE COLOR":
+            raise UnsupportedError(
+                f"{series} is in colour ({layout.photometric_interpretation}), and a volume has one value per voxel; "
+                "open_frames, which opens colour, comes with a later version"
+            )
+        if layout.bits_allocated == 1:
+            raise UnsupportedError(f"{series} is a segmentation of one bit per pixel; those come with a later version")
+        sound = layout.bits_allocated in (8, 16, 32) and 0 < layout.bits_stored <= layout.bits_allocated
+        if layout.pixel_keyword == "PixelData" and not sound:
+            raise PixelDataError(
+                f"{series} says BitsStored {layout.bits_stored} of BitsAllocated {layout.bits_allocated}; "
+                "expected at most all of 8, 16 or 32"
+            )
+    if not all(np.isfinite([u.rescale_slope, u.rescale_intercept]).all() and u.rescale_slope for u in frames):
+        raise PixelDataError(f"{series} has a RescaleSlope or RescaleIntercept that is zero or not a number")
+
+
+def _own_frame_of_reference(series_uid: str) -> str:
+    """Make up a Frame of Reference for a series that names none: nothing else may seem to share it (PS3.5 B.2)."""
+    return f"2.25.{int(hashlib.sha256(series_uid.encode()).hexdigest()[:32], 16)}"
+
+
+def _single_slice_affine(frame: Frame) -> Affine:
+    if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
+        raise GeometryError("a slice without a place cannot be opened", reasons=("no_position",))
+    axes = np.reshape(frame.orientation, (2, 3))
+    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    down, right = axes[1] * frame.pixel_spacing[0], axes[0] * frame.pixel_spacing[1]
+    normal = np.cross(axes[0], axes[1])
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([normal / np.linalg.norm(normal), down, right, frame.position])
+    return tuple(map(tuple, affine.tolist()))
+
+
+PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "PROPCNTS": "counts", "NONE": "1"}
+"""Defined Terms of Units (PS3.3 C.8.9.1) as they are commonly written; all others are kept as they are."""
+
+
+def _attrs(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, rescale: bool) -> Mapping[str, object]:
+    attrs: dict[str, object] = {
+        "Modality": str(attributes.get("Modality") or ""),
+        "SeriesInstanceUID": uid,
+        "StudyInstanceUID": str(attributes.get("StudyInstanceUID") or ""),
+        "units": _units(attributes) if rescale else "stored value",
+        "history": ("opened: one slice" if geometry.reasons else "opened: uniform",),
+    }
+    padding = attributes.get("PixelPaddingValue")
+    if isinstance(padding, int | float):
+        attrs["PixelPaddingValue"] = padding
+    return attrs
+
+
+def _units(attributes: Mapping[str, object]) -> str:
+    modality = attributes.get("Modality")
+    pet = str(attributes.get("Units") or "")
+    if modality in ("PT", "NM") and pet:
+        return PET_UNITS.get(pet, pet)
+    rescale_type = str(attributes.get("RescaleType") or "")
+    if rescale_type and rescale_type != "US":  # US is "unspecified" (PS3.3 C.11.1.1.2)
+        return rescale_type
+    # Without a type the output of CT is in Hounsfield units (PS3.3 C.8.2.1.1.2).
+    return "HU" if modality == "CT" else ""
