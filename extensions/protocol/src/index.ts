@@ -1,0 +1,161 @@
+// What the viewer's two halves say to each other; `src/researchpacs/viewer/_messages.py` is the same, name for name.
+// A request carries an `id` that is unique on its page; the answer carries the same. Points are (x, y, z) LPS mm. The
+// kernel keeps the list of marks; the browser asks for changes and draws what the list says.
+
+/** Send the viewer's JavaScript. */
+export interface BundleRequest {
+  kind: "bundle";
+  id: string;
+}
+
+/** Send the pixels of one plane. */
+export interface PlaneRequest {
+  kind: "plane";
+  id: string;
+  plane: string;
+  index: number;
+}
+
+/** The plane asked for under this id is no longer wanted. */
+export interface CancelRequest {
+  kind: "cancel";
+  id: string;
+}
+
+/** A length was drawn or moved: add it, or change the draft of this id. */
+export interface MarkRequest {
+  kind: "mark";
+  id: string;
+  plane: string;
+  index: number;
+  points_lps: number[][];
+}
+
+/** Name a draft. */
+export interface LabelRequest {
+  kind: "label";
+  id: string;
+  label: string;
+}
+
+/** Remove a draft. */
+export interface UnmarkRequest {
+  kind: "unmark";
+  id: string;
+}
+
+/** Save all drafts. */
+export interface SaveRequest {
+  kind: "save";
+  id: string;
+}
+
+/** The JavaScript follows as one buffer, compressed with gzip. */
+export interface BundleReply {
+  kind: "bundle";
+  id: string;
+}
+
+/** The pixels follow as one buffer, row after row, little endian, in the volume's unit. */
+export interface PlaneReply {
+  kind: "plane";
+  id: string;
+  dtype: "int16" | "float32";
+}
+
+/** So many drafts were saved. */
+export interface SaveReply {
+  kind: "save";
+  id: string;
+  saved: number;
+}
+
+/** The request failed; one sentence for the reader. */
+export interface ErrorReply {
+  kind: "error";
+  id: string;
+  message: string;
+}
+
+/** A stack of planes, as an Image Plane (PS3.3 C.7.6.2). */
+export interface PlaneGeometry {
+  name: string;
+  count: number;
+  rows: number;
+  columns: number;
+  row_spacing: number;
+  column_spacing: number;
+  row_cosines: number[];
+  column_cosines: number[];
+  origin: number[];
+  step: number[];
+  axis: string;
+  location: number;
+  location_step: number;
+  letters: string[];
+}
+
+/** A window by name. */
+export interface Preset {
+  name: string;
+  center: number;
+  width: number;
+}
+
+/** One length of the table. */
+export interface Mark {
+  id: string;
+  plane: string;
+  index: number;
+  points_lps: number[][];
+  label: string;
+  value_mm: number;
+  state: "draft" | "saved";
+}
+
+/** The synced traits of the widget. */
+export interface ViewerState {
+  _bundle: string;
+  _title: string;
+  _modality: string;
+  _stacks: PlaneGeometry[];
+  _presets: Preset[];
+  _window: number[];
+  _inverted: boolean;
+  _slices: Record<string, number>;
+  _marks: Mark[];
+  _can_save: boolean;
+}
+
+export type Request =
+  | BundleRequest
+  | PlaneRequest
+  | CancelRequest
+  | MarkRequest
+  | LabelRequest
+  | UnmarkRequest
+  | SaveRequest;
+
+export type Reply = BundleReply | PlaneReply | SaveReply | ErrorReply;
+
+/** Read what the kernel sent; undefined for what is not ours. */
+export function asReply(content: unknown): Reply | undefined {
+  if (typeof content !== "object" || content === null) return undefined;
+  const reply = content as Record<string, unknown>;
+  if (typeof reply.id !== "string") return undefined;
+  switch (reply.kind) {
+    case "bundle":
+      return { kind: reply.kind, id: reply.id };
+    case "plane":
+      if (reply.dtype !== "int16" && reply.dtype !== "float32") return undefined;
+      return { kind: reply.kind, id: reply.id, dtype: reply.dtype };
+    case "save":
+      if (typeof reply.saved !== "number") return undefined;
+      return { kind: reply.kind, id: reply.id, saved: reply.saved };
+    case "error":
+      if (typeof reply.message !== "string") return undefined;
+      return { kind: reply.kind, id: reply.id, message: reply.message };
+    default:
+      return undefined;
+  }
+}
