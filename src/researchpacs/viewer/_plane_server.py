@@ -87,8 +87,8 @@ class PlaneServer:
             answer = PlaneReply(
                 kind="plane", id=request["id"], dtype="int16" if pixels.dtype == np.dtype("<i2") else "float32"
             )
-            self._reply(answer, [memoryview(pixels).cast("B")])
-        except Exception as error:  # noqa: BLE001: whatever a reader of pixels raises is told in the cell
+            self._reply(answer, [pixels.data.cast("B")])
+        except Exception as error:  # whatever a reader of pixels raises is told in the cell
             self._fail(request["id"], error)
 
 

@@ -1,11 +1,12 @@
 """Planes of a volume as pictures: which array axis is sliced, which way is up, and where every pixel lies.
 
-A stack is all planes along one array axis. Pictures keep the radiological convention: the axial one shows the patient's
-right on the left and anterior on top, the coronal one the patient's right on the left and superior on top. For an oblique
-acquisition each plane is cut along the array axis nearest to the anatomical one, so no value is interpolated.
+A stack is all planes along one array axis. Pictures keep the radiological convention: the axial one shows the
+patient's right on the left and anterior on top, the coronal one the patient's right on the left and superior on top.
+For an oblique acquisition each plane is cut along the array axis nearest to the anatomical one, so no value is
+interpolated.
 
-Index order is (z, y, x), points are (x, y, z) LPS mm. A picture's origin, cosines and spacing are those of an Image Plane
-(PS3.3 C.7.6.2): the origin is the *centre* of the first pixel, spacing is (between rows, between columns).
+Index order is (z, y, x), points are (x, y, z) LPS mm. A picture's origin, cosines and spacing are those of an Image
+Plane (PS3.3 C.7.6.2): the origin is the *centre* of the first pixel, spacing is (between rows, between columns).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ __all__ = ["PlaneStack", "letters", "plane_stacks", "stored_type"]
 
 MAX_SHEAR_DEG = 0.1
 """In-plane axes further from a right angle than this cannot be shown as a rectangular picture."""
+
+Triple = tuple[int, int, int]
 
 _TOWARDS = {"x": ("R", "L"), "y": ("A", "P"), "z": ("F", "H")}
 """Letters of the falling and the rising LPS coordinate (Patient Orientation, PS3.3 C.7.6.1.1.1)."""
@@ -127,14 +130,7 @@ def _anatomical_axes(columns: np.ndarray) -> tuple[int, int, int]:
     return left, posterior, superior
 
 
-def _stack(
-    name: str,
-    affine: np.ndarray,
-    shape: tuple[int, int, int],
-    axes: tuple[int, int, int],
-    *,
-    down: tuple[int, int, int],
-) -> PlaneStack:
+def _stack(name: str, affine: np.ndarray, shape: Triple, axes: Triple, *, down: Triple) -> PlaneStack:
     across, rows, columns = axes
     flip_rows = bool(affine[:3, rows] @ np.asarray(down) < 0)
     flip_columns = bool(affine[0, columns] < 0)

@@ -1,11 +1,13 @@
 """The voxels behind a viewer: planes of a volume that may still be on disk.
 
-Planes along the first array axis are single frames and are read one by one. A plane across them needs every frame, so the
-first one makes the whole volume be read into memory, once, in the background; all planes come from there afterwards.
+Planes along the first array axis are single frames and are read one by one. A plane across them needs every frame, so
+the first one makes the whole volume be read into memory, once, in the background; all planes come from there
+afterwards.
 """
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -35,7 +37,8 @@ class Voxels:
     @property
     def dtype(self) -> np.dtype:
         """Of the volume's values."""
-        return np.dtype(self._data.dtype)
+        dtype: np.dtype[Any] = self._data.dtype
+        return dtype
 
     def ready(self, stack: PlaneStack) -> "Future[np.ndarray] | None":
         """What has to finish before planes of the stack can be read without waiting; None if nothing."""

@@ -63,7 +63,7 @@ class Viewer(anywidget.AnyWidget):
     _window = t.List(t.Float(), minlen=2, maxlen=2, default_value=[0.0, 1.0]).tag(sync=True)
     _inverted = t.Bool().tag(sync=True)
     _slices = t.Dict(value_trait=t.Int(), key_trait=t.Unicode()).tag(sync=True)
-    _marks = t.List(t.Dict()).tag(sync=True)
+    _marks: t.List[Any] = t.List(t.Dict()).tag(sync=True)
     _can_save = t.Bool().tag(sync=True)
 
     def __init__(
@@ -75,8 +75,8 @@ class Viewer(anywidget.AnyWidget):
     ) -> None:
         self._vol = _as_volume(target)
         self._affine = np.asarray(self._vol.dicom.affine_lps, dtype=float)
-        shape: tuple[int, int, int] = self._vol.shape
-        self._planes = {stack.name: stack for stack in plane_stacks(self._affine, shape)}
+        z, y, x = self._vol.shape
+        self._planes = {stack.name: stack for stack in plane_stacks(self._affine, (z, y, x))}
         self._voxels = Voxels(self._vol)
         self._lengths = Marks(self._vol, self._planes)
         self._save = save
@@ -133,9 +133,8 @@ class Viewer(anywidget.AnyWidget):
         for name, stack in self._planes.items():
             nearest = round(stack.to_pixel(point)[0])
             if not 0 <= nearest < stack.shape[0]:
-                raise InvalidInputError(
-                    f"the point lies outside the volume: {name} plane {nearest} of {stack.shape[0]}"
-                )
+                count = stack.shape[0]
+                raise InvalidInputError(f"the point lies outside of the volume: {name} plane {nearest + 1} of {count}")
             slices[name] = nearest
         self._slices = slices
 
@@ -207,7 +206,7 @@ class Viewer(anywidget.AnyWidget):
         request_id = content.get("id") if isinstance(content, dict) else None
         try:
             self._answer(as_request(content))
-        except Exception as error:  # noqa: BLE001: told in the cell, whatever it is
+        except Exception as error:  # told in the cell, whatever it is
             self._fail(request_id if isinstance(request_id, str) else "", error)
 
     def _answer(self, request: Request) -> None:
@@ -267,8 +266,8 @@ def _as_volume(target: "xr.DataArray | SeriesSource") -> xr.DataArray:
 
 def _title(modality: str, shape: tuple[int, ...], affine: np.ndarray) -> str:
     """Describe the volume without a word from its free texts, which may name a person."""
-    voxels = " × ".join(str(size) for size in reversed(shape))
-    voxel = " × ".join(f"{size:.2f}" for size in reversed(np.linalg.norm(affine[:3, :3], axis=0)))
+    voxels = " x ".join(str(size) for size in reversed(shape))
+    voxel = " x ".join(f"{size:.2f}" for size in reversed(np.linalg.norm(affine[:3, :3], axis=0)))
     return " · ".join(part for part in (modality, voxels, f"{voxel} mm") if part)
 
 
