@@ -12,7 +12,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 
 __all__ = ["same_object"]
 

@@ -81,7 +81,7 @@ def _condition(expression: str, keyword: str, wanted: object) -> tuple[str, list
     if isinstance(wanted, Sequence) and all(isinstance(one, str) for one in wanted):
         parts = [_matches(expression, one) for one in wanted]
         return f"({' or '.join(sql for sql, _ in parts) or 'false'})", [one for _, bound in parts for one in bound]
-    raise InvalidInputError(f"a filter is a text, a list of texts or a tuple (low, high); {keyword} has {wanted!r}")
+    raise InvalidInputError(f"a filter is a text, a list of texts or a tuple (low, high), that of {keyword} is not")
 
 
 def _matches(expression: str, wanted: str) -> tuple[str, list[str]]:
@@ -95,9 +95,7 @@ def _matches(expression: str, wanted: str) -> tuple[str, list[str]]:
 
 def _within(expression: str, keyword: str, wanted: tuple[object, ...]) -> tuple[str, list[str]]:
     if len(wanted) != 2 or not all(end is None or isinstance(end, str) for end in wanted):
-        raise InvalidInputError(
-            f"a range is (low, high), each a text or None for an open end; {keyword} has {wanted!r}"
-        )
+        raise InvalidInputError(f"a range is (low, high), each a text or None for an open end, that of {keyword} not")
     numeric = vr_of(keyword) in _NUMBERS
     left, right = (f"cast({expression} as real)", "cast(? as real)") if numeric else (expression, "?")
     ends = [(sign, end) for sign, end in zip((">=", "<="), wanted, strict=True) if isinstance(end, str)]

@@ -1,0 +1,7 @@
+"""Anything a user has becomes a stream of checked, hashed instances and a report: the only door in."""
+
+from researchpacs.ingest._door import incoming, ingest
+from researchpacs.ingest._inputs import Adapter
+from researchpacs.ingest._report import IngestReport
+
+__all__ = ["Adapter", "IngestReport", "incoming", "ingest"]

@@ -1,0 +1,222 @@
+"""One task -> one `Incoming` or one `Refusal`: scan, hash, and a synced temporary file, in constant memory."""
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from researchpacs.dicom.keywords import MAIN
+from researchpacs.dicom.scan import Scan, scan
+from researchpacs.errors import InvalidInputError
+from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
+from researchpacs.ingest._zip import copy_member
+from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
+from researchpacs.storage.durable import sync_file
+
+__all__ = ["Checker", "reason_of"]
+
+_CHUNK = 1 << 20
+_CHANGED = "it changed while it was read; ingest it again when it is complete"
+
+
+class Checker:
+    """Checks tasks one after the other; a context manager, because it keeps the last zip archive open.
+
+    Parameters
+    ----------
+    tmp
+        The workspace for temporary files.
+    """
+
+    def __init__(self, tmp: Path) -> None:
+        self._tmp = tmp
+        self._archive: tuple[Path, zipfile.ZipFile] | None = None
+
+    def __call__(self, task: Task) -> Incoming | Refusal:
+        """Check one input; whatever is wrong with it becomes a refusal, so that the others go on."""
+        try:
+            if isinstance(task, FileTask):
+                return self._file(task)
+            if isinstance(task, MemberTask):
+                return self._member(task)
+            return self._spooled(task)
+        except InvalidInputError as error:
+            return Refusal(task.source, str(error))
+        except OSError as error:
+            return Refusal(task.source, reason_of(error))
+        except Exception as error:
+            # The message may quote the file, so only its kind is told.
+            return Refusal(task.source, f"cannot be read ({type(error).__name__}); please report this as a bug")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._archive is not None:
+            self._archive[1].close()
+            self._archive = None
+
+    def _file(self, task: FileTask) -> Incoming:
+        with open(task.path, "rb", opener=_open_at_once) as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise InvalidInputError("neither a file nor a folder")
+            found = _scan(file)
+            if not task.copy:
+                return _reference(task, file, found, before)
+            with self._blob() as (blob, target):
+                digest = _digest(file, found, target)
+                sync_file(target.fileno())
+                _refuse_changed(before, os.fstat(file.fileno()), digest.size)
+            return _incoming(task.source, found, digest, blob=blob)
+
+    def _member(self, task: MemberTask) -> Incoming:
+        with self._blob() as (blob, target):
+            copy_member(self._zip(task.archive), task.index, target)
+            sync_file(target.fileno())
+            target.seek(0)
+            found = _scan(target)
+            digest = _digest(target, found)
+        return _incoming(task.source, found, digest, blob=blob)
+
+    def _spooled(self, task: SpooledTask) -> Incoming:
+        try:
+            with task.blob.open("rb") as file:
+                found = _scan(file)
+                digest = _digest(file, found)
+        except BaseException:
+            task.blob.unlink(missing_ok=True)
+            raise
+        return _incoming(task.source, found, digest, blob=task.blob)
+
+    def _zip(self, path: Path) -> zipfile.ZipFile:
+        if self._archive is None or self._archive[0] != path:
+            self.__exit__(None, None, None)
+            try:
+                self._archive = (path, zipfile.ZipFile(path))
+            except zipfile.BadZipFile as error:
+                raise InvalidInputError("the zip archive changed while it was read") from error
+        return self._archive[1]
+
+    @contextmanager
+    def _blob(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """Open a new file in the workspace, removed where the block fails."""
+        blob = self._tmp / f"{secrets.token_hex(12)}.part"
+        try:
+            with blob.open("x+b") as file:
+                yield blob, file
+        except BaseException:
+            blob.unlink(missing_ok=True)
+            raise
+
+
+def reason_of(error: OSError) -> str:
+    """Say in one phrase, without a path, what the system reported."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "no space left on the disk of the archive; free some and ingest again"
+    if isinstance(error, FileNotFoundError):
+        return "it went away before it could be read"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    return f"cannot be read ({os.strerror(error.errno or 0)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    sha256: str
+    dataset_sha256: str
+    size: int
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe in place of a file would otherwise wait for a writer for ever.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _scan(file: BinaryIO) -> Scan:
+    if file.seek(0, os.SEEK_END) == 0:
+        raise InvalidInputError("an empty file")
+    file.seek(0)
+    return scan(file)
+
+
+def _digest(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> _Digest:
+    """Hash a file from its start, and copy it in the same read."""
+    whole, dataset, size = hashlib.sha256(), hashlib.sha256(), 0
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        whole.update(chunk)
+        dataset.update(memoryview(chunk)[max(0, found.dataset_offset - size) :])
+        if target is not None:
+            target.write(chunk)
+        size += len(chunk)
+    if target is not None:
+        target.flush()
+    if size != found.size:
+        raise InvalidInputError(_CHANGED)
+    return _Digest(whole.hexdigest(), dataset.hexdigest(), size)
+
+
+def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_result) -> Incoming:
+    """Keep a reference: hash the header only, which is the whole file where there are no pixels behind it."""
+    file.seek(0)
+    header = file.read(found.header_length)
+    _refuse_changed(before, os.fstat(file.fileno()), found.size)
+    header_sha256 = hashlib.sha256(header).hexdigest()
+    digest = None
+    if len(header) == found.size:
+        digest = _Digest(header_sha256, hashlib.sha256(header[found.dataset_offset :]).hexdigest(), found.size)
+    reference = Reference(task.path, before.st_mtime_ns, header_sha256)
+    return _incoming(task.source, found, digest, reference=reference)
+
+
+def _refuse_changed(before: os.stat_result, after: os.stat_result, size: int) -> None:
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or before.st_size != size:
+        raise InvalidInputError(_CHANGED)
+
+
+def _incoming(
+    source: str,
+    found: Scan,
+    digest: _Digest | None,
+    *,
+    blob: Path | None = None,
+    reference: Reference | None = None,
+) -> Incoming:
+    attributes = {keyword: _clean(found.text(keyword)) for level in MAIN.values() for keyword in level}
+    return Incoming(
+        source=source,
+        identity=Identity(
+            patient_id=attributes["PatientID"],
+            issuer=attributes["IssuerOfPatientID"],
+            study_uid=attributes["StudyInstanceUID"],
+            series_uid=attributes["SeriesInstanceUID"],
+            sop_uid=attributes["SOPInstanceUID"],
+        ),
+        sop_class_uid=attributes["SOPClassUID"] or _clean(found.text("MediaStorageSOPClassUID")),
+        transfer_syntax_uid=found.transfer_syntax_uid,
+        size=found.size,
+        header_length=found.header_length,
+        dataset_offset=found.dataset_offset,
+        blob=blob,
+        sha256=digest.sha256 if digest else None,
+        dataset_sha256=digest.dataset_sha256 if digest else None,
+        reference=reference,
+        attributes={keyword: value for keyword, value in attributes.items() if value},
+        issues=tuple(Issue(oddity.keyword, oddity.problem) for oddity in found.issues),
+    )
+
+
+def _clean(text: str) -> str:
+    """Drop what no database keeps as text: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,120 @@
+"""From sources to a report: `incoming` checks, the archive's `store` keeps, `ingest` puts the two together."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from researchpacs.ingest._inputs import Adapter, DatasetInput, Input, PathInput, as_inputs
+from researchpacs.ingest._pool import check_all
+from researchpacs.ingest._progress import Progress
+from researchpacs.ingest._report import IngestReport
+from researchpacs.ingest._spool import spool_dataset, spool_stream
+from researchpacs.ingest._tasks import Task
+from researchpacs.ingest._walk import path_tasks
+from researchpacs.model import Incoming, Outcome, Refusal
+from researchpacs.storage.home import Home
+
+__all__ = ["incoming", "ingest"]
+
+
+def ingest(
+    sources: object,
+    *,
+    store: Callable[[Iterable[Incoming]], Iterator[Outcome]],
+    home: Home,
+    copy: bool = True,
+    workers: int = 1,
+    progress: bool | None = None,
+    adapters: Sequence[Adapter] = (),
+    as_series: Callable[[Sequence[str]], Sequence[object]] | None = None,
+) -> IngestReport:
+    """Check everything that sources name or hold, hand it to an archive and report.
+
+    Parameters
+    ----------
+    sources
+        A path of a file, folder or zip archive, a binary stream, a pydicom Dataset, what an adapter knows, or a list of
+        these.
+    store
+        `Archive.store`.
+    home
+        Where temporary files go.
+    copy
+        False leaves files where they are and keeps references. Zip members, streams and data sets are always copied.
+    workers
+        Processes that scan and hash; few inputs are done without.
+    progress
+        Show a bar; by default on a terminal and in a notebook.
+    adapters
+        What turns other objects into data sets.
+    as_series
+        Turns SeriesInstanceUIDs into the handles of `IngestReport.series`.
+
+    Raises
+    ------
+    InvalidInputError
+        A source of an unknown kind, before anything is taken in; or one named directly was refused, after all others
+        have been taken in.
+    ConflictError
+        A source named directly has the identity of a stored instance and other content.
+    """
+    inputs = as_inputs(sources, adapters)
+    with home.workspace() as tmp:
+        checked = _incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress)
+        outcomes = list(_outcomes(checked, store))
+    report = IngestReport(outcomes, as_series)
+    report.raise_for({one.source for one in inputs})
+    return report
+
+
+def incoming(
+    sources: object,
+    *,
+    tmp: Path,
+    copy: bool = True,
+    workers: int = 1,
+    progress: bool | None = None,
+    adapters: Sequence[Adapter] = (),
+) -> Iterator[Incoming | Refusal]:
+    """Check everything that sources name or hold, in no particular order; the parameters are those of `ingest`.
+
+    Parameters
+    ----------
+    tmp
+        A workspace (`Home.workspace`) on the disk of the archive.
+    """
+    return _incoming(as_inputs(sources, adapters), tmp=tmp, copy=copy, workers=workers, progress=progress)
+
+
+def _incoming(
+    inputs: Sequence[Input], *, tmp: Path, copy: bool, workers: int, progress: bool | None
+) -> Iterator[Incoming | Refusal]:
+    with Progress(wanted=progress) as bar:
+        tasks = bar.expect(_tasks(inputs, tmp=tmp, copy=copy))
+        yield from bar.count(check_all(tasks, tmp=tmp, workers=workers))
+
+
+def _tasks(inputs: Sequence[Input], *, tmp: Path, copy: bool) -> Iterator[Task | Refusal]:
+    for one in inputs:
+        if isinstance(one, PathInput):
+            yield from path_tasks(one.path, one.source, copy=copy)
+        elif isinstance(one, DatasetInput):
+            yield spool_dataset(one.dataset, one.source, tmp)
+        else:
+            yield spool_stream(one.stream, one.source, tmp)
+
+
+def _outcomes(
+    checked: Iterator[Incoming | Refusal], store: Callable[[Iterable[Incoming]], Iterator[Outcome]]
+) -> Iterator[Outcome]:
+    """Lead refusals past the archive."""
+    refused: list[Outcome] = []
+
+    def accepted() -> Iterator[Incoming]:
+        for one in checked:
+            if isinstance(one, Refusal):
+                refused.append(Outcome(one.source, "refused", one.reason))
+            else:
+                yield one
+
+    yield from store(accepted())
+    yield from refused
