@@ -1,8 +1,20 @@
-"""Frames of pixel data from bytes to arrays of stored values (PS3.5 8, PS3.3 C.7.6.3)."""
+"""Frames of pixel data from bytes to arrays of stored values (PS3.5 8, PS3.3 C.7.6.3).
+
+Grey frames are ``(rows, columns)``, colour frames ``(rows, columns, 3)`` in RGB. Stored values are what the Modality
+LUT takes: bits beyond Bits Stored are no part of them, and palette indices stay indices.
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["PixelLayout"]
+if TYPE_CHECKING:
+    import numpy as np
+    from pydicom import Dataset
+
+__all__ = ["PixelLayout", "decode_frame", "decode_frame_into", "decode_instance", "layout_of", "stored_dtype"]
+
+_NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
+_FLOAT_KEYWORDS = {"FloatPixelData": ("float32", 32), "DoubleFloatPixelData": ("float64", 64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +34,188 @@ class PixelLayout:
     number_of_frames: int = 1
     pixel_keyword: str = "PixelData"
     """PixelData, FloatPixelData or DoubleFloatPixelData."""
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """``(rows, columns)`` or ``(rows, columns, 3)``: the shape of a decoded frame."""
+        shape = (self.rows, self.columns)
+        return shape if self.samples_per_pixel == 1 else (*shape, self.samples_per_pixel)
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of a native frame; two pixels share their chroma in YBR_FULL_422 (PS3.3 C.7.6.3.1.2)."""
+        bits = self.rows * self.columns * self.samples_per_pixel * self.bits_allocated
+        return bits * 2 // 3 if self.photometric_interpretation == "YBR_FULL_422" else bits
+
+    @property
+    def is_native(self) -> bool:
+        """Whether frames are written without compression, so that a frame is a range of bare bytes."""
+        return self.transfer_syntax_uid in _NATIVE
+
+
+def layout_of(ds: "Dataset", transfer_syntax_uid: str) -> PixelLayout | None:
+    """Read the layout from a header; pixel data need not be in it.
+
+    Returns
+    -------
+    layout
+        As declared, not checked against anything. None where Rows, Columns or BitsAllocated is missing: no image.
+    """
+    numbers = {keyword: _number(ds, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")}
+    rows, columns, bits_allocated = numbers.values()
+    if not (rows and columns and bits_allocated):
+        return None
+    return PixelLayout(
+        transfer_syntax_uid=str(transfer_syntax_uid),
+        rows=rows,
+        columns=columns,
+        samples_per_pixel=_number(ds, "SamplesPerPixel") or 1,
+        bits_allocated=bits_allocated,
+        bits_stored=_number(ds, "BitsStored") or bits_allocated,
+        pixel_representation=_number(ds, "PixelRepresentation") or 0,
+        photometric_interpretation=str(ds.get("PhotometricInterpretation") or "MONOCHROME2"),
+        planar_configuration=_number(ds, "PlanarConfiguration") or 0,
+        number_of_frames=_number(ds, "NumberOfFrames") or 1,
+        pixel_keyword=_pixel_keyword(ds, bits_allocated),
+    )
+
+
+def stored_dtype(layout: PixelLayout) -> "np.dtype[np.generic]":
+    """Type of a decoded frame's values, in native byte order; bit-packed ones become uint8.
+
+    Raises
+    ------
+    PixelDataError
+        No frame is written in so many bits.
+    """
+    import numpy as np
+
+    from researchpacs.errors import PixelDataError
+
+    if layout.pixel_keyword in _FLOAT_KEYWORDS:
+        name, bits = _FLOAT_KEYWORDS[layout.pixel_keyword]
+    else:
+        bits = layout.bits_allocated
+        name = f"{'int' if layout.pixel_representation else 'uint'}{bits}" if bits != 1 else "uint8"
+    if bits != layout.bits_allocated or bits not in (1, 8, 16, 32, 64):
+        raise PixelDataError(
+            f"BitsAllocated is {layout.bits_allocated} where {layout.pixel_keyword} has 1, 8, 16, 32 or 64"
+        )
+    if not 1 <= layout.bits_stored <= bits:
+        raise PixelDataError(f"BitsStored is {layout.bits_stored} where BitsAllocated is {bits}")
+    return np.dtype(name)
+
+
+def decode_frame(data: bytes | memoryview, layout: PixelLayout) -> "np.ndarray":
+    """Decode one frame.
+
+    Parameters
+    ----------
+    data
+        The bytes that `researchpacs.dicom.encapsulation.frame_ranges` gives for the frame.
+    layout
+        How they are written.
+
+    Returns
+    -------
+    frame
+        Stored values, ``(rows, columns)`` or ``(rows, columns, 3)`` in RGB; writable; dtype as `stored_dtype` says.
+
+    Raises
+    ------
+    PixelDataError
+        The bytes are not a frame of this layout, or nothing here decodes its transfer syntax; the message names it.
+    """
+    import numpy as np
+
+    frame = np.empty(layout.frame_shape, stored_dtype(layout))
+    decode_frame_into(data, layout, frame)
+    return frame
+
+
+def decode_frame_into(data: bytes | memoryview, layout: PixelLayout, out: "np.ndarray") -> None:
+    """Decode one frame into an array, such as a slice of a volume; without a copy between where the codec allows.
+
+    Parameters
+    ----------
+    data, layout
+        As for `decode_frame`.
+    out
+        ``layout.frame_shape``, of the dtype that `stored_dtype` says or of one that holds all its values.
+
+    Raises
+    ------
+    PixelDataError
+        As for `decode_frame`; ``out`` is then undefined.
+    TypeError
+        ``out`` cannot hold the values.
+    ValueError
+        ``out`` has another shape.
+    """
+    import numpy as np
+
+    from researchpacs.dicom import _pixel_codecs, _pixel_native
+
+    dtype = stored_dtype(layout)
+    if out.shape != layout.frame_shape:
+        raise ValueError(f"a frame is {layout.frame_shape}, the array to decode into {out.shape}")
+    if not np.can_cast(dtype, out.dtype, "safe"):
+        raise TypeError(f"stored values are {dtype}, which {out.dtype} cannot hold")
+    target = out if out.dtype == dtype else np.empty(layout.frame_shape, dtype)
+    if layout.is_native:
+        _pixel_native.decode_into(data, layout, target)
+    else:
+        _pixel_codecs.decode_into(data, layout, target)
+    if target is not out:
+        out[...] = target
+
+
+def decode_instance(file_bytes: bytes, index: int, layout: PixelLayout) -> "np.ndarray":
+    """Decode one frame of an instance whose frames cannot be read by themselves: deflated or not in whole bytes.
+
+    Parameters
+    ----------
+    file_bytes
+        The whole file, which has passed `researchpacs.dicom.scan.scan`.
+    index
+        Zero-based frame.
+    layout
+        How the pixels are written.
+
+    Returns
+    -------
+    frame
+        As from `decode_frame`.
+
+    Raises
+    ------
+    PixelDataError
+        As for `decode_frame`.
+    """
+    from researchpacs.dicom import _pixel_instance
+
+    return _pixel_instance.decode(file_bytes, index, layout)
+
+
+def _number(ds: "Dataset", keyword: str) -> int | None:
+    """Read a number; what is none counts as absent, as the scan has noted it."""
+    value = ds.get(keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _pixel_keyword(ds: "Dataset", bits_allocated: int) -> str:
+    """Tell which element holds the pixels, from a header that may end before it.
+
+    Images with float pixels have no Bits Stored (PS3.3 C.7.6.24, C.7.6.25).
+    """
+    for keyword in ("PixelData", *_FLOAT_KEYWORDS):
+        if keyword in ds:
+            return keyword
+    if ds.get("BitsStored") is None:
+        for keyword, (_, bits) in _FLOAT_KEYWORDS.items():
+            if bits == bits_allocated:
+                return keyword
+    return "PixelData"

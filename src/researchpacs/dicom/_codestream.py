@@ -1,0 +1,76 @@
+"""What the first bytes of a compressed frame say about it, before a codec allocates anything."""
+
+import struct
+from dataclasses import dataclass
+
+__all__ = ["Codestream", "read_codestream"]
+
+# JPEG (ISO/IEC 10918-1 B.1.1.3) and JPEG-LS (ISO/IEC 14495-1 C.1.1) markers that begin a frame header
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))
+_J2K_MAGIC = b"\xff\x4f\xff\x51"
+_JP2_MAGIC = b"\x00\x00\x00\x0cjP  "
+
+
+@dataclass(frozen=True, slots=True)
+class Codestream:
+    """Shape of a compressed frame as its own header has it."""
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    """Bits of a sample."""
+    signed: bool = False
+    """JPEG and JPEG-LS know no sign, JPEG 2000 does."""
+
+
+def read_codestream(data: bytes) -> Codestream | None:
+    """Read the frame header of JPEG, JPEG-LS or JPEG 2000; None where there is none."""
+    try:
+        if data.startswith(_JP2_MAGIC):
+            data = data[_find_jp2_codestream(data) :]
+        if data.startswith(_J2K_MAGIC):
+            return _read_siz(data)
+        if data.startswith(b"\xff\xd8"):
+            return _read_sof(data)
+    except (struct.error, IndexError):
+        return None
+    return None
+
+
+def _read_siz(data: bytes) -> Codestream:
+    """Read the SIZ segment of JPEG 2000 (ISO/IEC 15444-1 A.5.1)."""
+    width, height, left, top = struct.unpack_from(">4I", data, 8)
+    (samples,) = struct.unpack_from(">H", data, 40)
+    depth = data[42]
+    return Codestream(height - top, width - left, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
+
+
+def _read_sof(data: bytes) -> Codestream | None:
+    position = 2
+    while True:
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+        elif marker in _FRAME_MARKERS:
+            precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
+            return Codestream(rows, columns, samples, precision)
+        elif marker in _STANDALONE_MARKERS:
+            position += 2
+        else:
+            position += 2 + max(2, struct.unpack_from(">H", data, position + 2)[0])
+
+
+def _find_jp2_codestream(data: bytes) -> int:
+    """Offset of the contiguous codestream in a JP2 file (ISO/IEC 15444-1 I.4)."""
+    position = 0
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"jp2c":
+            return position + (16 if length == 1 else 8)
+        if length < 8:
+            raise struct.error("box of no length")
+        position += length
