@@ -56,10 +56,10 @@ def half_maximum_diameter(image: sitk.Image, center: NDArray[np.float64], direct
 
 @pytest.mark.parametrize("name", CHESTS)
 def test_half_maximum_diameter_is_the_truth_along_the_axes(images: dict[str, sitk.Image], name: str) -> None:
-    truth = datasets.truth(name)
+    nodule = datasets.truth(name)["nodule"]
     for axis in np.eye(3):
-        measured = half_maximum_diameter(images[name], np.array(truth["center_lps"]), axis)
-        assert measured == pytest.approx(truth["diameter_mm"], abs=0.2)
+        measured = half_maximum_diameter(images[name], np.array(nodule["center_lps"]), axis)
+        assert measured == pytest.approx(nodule["diameter_mm"], abs=0.2)
 
 
 @pytest.mark.parametrize("name", CHESTS)
@@ -71,35 +71,33 @@ def test_half_maximum_diameter_is_the_truth_in_every_direction_of_thin_slices(ca
     truth = datasets.truth(name, slices=FINE)
     acquisition = Acquisition(definition(name), FINE)
     chest = Chest(acquisition.definition)
-    dz, dy, dx = truth["spacing"]
-    indices = [k for k in range(FINE) if abs(acquisition.position(k)[2] - truth["center_lps"][2]) < 14]
+    center, (dz, dy, dx) = np.array(truth["nodule"]["center_lps"]), truth["spacing"]
+    indices = [k for k in range(FINE) if abs(acquisition.position(k)[2] - center[2]) < 14]
     volume = np.stack([chest.slice_hu(acquisition.position(k)[2], dz) + chest.noise_hu(k) for k in indices])
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((dx, dy, dz))
     image.SetOrigin(acquisition.position(indices[0]))
-    measured = [
-        half_maximum_diameter(image, np.array(truth["center_lps"]), np.array(d) / np.linalg.norm(d)) for d in DIRECTIONS
-    ]
+    measured = [half_maximum_diameter(image, center, np.array(d) / np.linalg.norm(d)) for d in DIRECTIONS]
     assert len(measured) == 13
-    assert np.abs(np.array(measured) - truth["diameter_mm"]).max() < 0.2
+    assert np.abs(np.array(measured) - truth["nodule"]["diameter_mm"]).max() < 0.2
 
 
 def test_ends_span_the_diameter_about_the_centre() -> None:
     for name, diameter in zip(CHESTS, (12.0, 8.0), strict=True):
-        truth = datasets.truth(name)
-        first, second = np.array(truth["ends_lps"])
-        assert np.linalg.norm(second - first) == diameter == truth["diameter_mm"]
-        assert ((first + second) / 2).tolist() == list(truth["center_lps"])
+        nodule = datasets.truth(name)["nodule"]
+        first, second = np.array(nodule["ends_lps"])
+        assert np.linalg.norm(second - first) == diameter == nodule["diameter_mm"]
+        assert ((first + second) / 2).tolist() == list(nodule["center_lps"])
 
 
 @pytest.mark.parametrize("name", CHESTS)
 def test_organs_have_their_density(images: dict[str, sitk.Image], name: str) -> None:
     truth = datasets.truth(name)
     image = images[name]
-    for organ, point in truth["organ_points_lps"].items():
-        x, y, z = image.TransformPhysicalPointToIndex(point)
+    for organ, known in truth["organs"].items():
+        x, y, z = image.TransformPhysicalPointToIndex(known["point_lps"])
         block = sitk.GetArrayViewFromImage(image)[z - 1 : z + 2, y - 3 : y + 4, x - 3 : x + 4]
-        assert block.mean() == pytest.approx(truth["organ_hu"][organ], abs=4), organ
+        assert block.mean() == pytest.approx(known["hu"], abs=5), organ
         assert 8 < block.std() < 18, organ
 
 

@@ -71,9 +71,9 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
     Returns
     -------
     truth
-        Of a chest: ``center_lps``, ``diameter_mm``, ``hu`` and ``ends_lps`` (two ends of a diameter along x) of its
-        nodule; ``organ_hu`` and ``organ_points_lps`` (a point well inside each); ``spacing`` and ``shape`` in
-        (z, y, x); ``origin_lps``, the centre of the first voxel; PatientID, StudyInstanceUID, SeriesInstanceUID,
+        Of a chest: ``nodule`` with its ``center_lps``, ``diameter_mm``, ``hu`` and ``ends_lps`` (of a diameter along
+        x); ``organs``, each with ``hu`` and ``point_lps``, well inside; ``spacing`` and ``shape`` in (z, y, x);
+        ``origin_lps``, the centre of the first voxel; PatientID, StudyInstanceUID, SeriesInstanceUID,
         FrameOfReferenceUID and SOPInstanceUIDs from the feet up. Of ``pydicom_samples``: ``files``.
 
     Raises
@@ -88,6 +88,7 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
         return {"files": list(FILES)}
     from researchpacs.datasets._ct import Acquisition
     from researchpacs.datasets._definition import definition
+    from researchpacs.datasets._shapes import point
 
     table = definition(name)
     acquisition = Acquisition(table, slices or table["grid"]["slices"])
@@ -96,12 +97,13 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
     radius = nodule["diameter_mm"] / 2
     return {
         "description": table["description"],
-        "center_lps": (x, y, z),
-        "diameter_mm": nodule["diameter_mm"],
-        "hu": nodule["hu"],
-        "ends_lps": ((x - radius, y, z), (x + radius, y, z)),
-        "organ_hu": {organ: hu[organ] for organ in table["organs"]},
-        "organ_points_lps": {organ: tuple(map(float, at)) for organ, at in table["organs"].items()},
+        "nodule": {
+            "center_lps": (x, y, z),
+            "diameter_mm": nodule["diameter_mm"],
+            "hu": nodule["hu"],
+            "ends_lps": ((x - radius, y, z), (x + radius, y, z)),
+        },
+        "organs": {name: {"hu": hu[name], "point_lps": point(at)} for name, at in table["organs"].items()},
         "spacing": acquisition.spacing,
         "shape": acquisition.shape,
         "origin_lps": acquisition.position(0),

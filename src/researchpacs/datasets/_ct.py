@@ -45,21 +45,21 @@ class Acquisition:
         return -(columns - 1) / 2 * dx, -(rows - 1) / 2 * dy, z
 
     @property
-    def study_uid(self) -> str:
+    def study_uid(self) -> UID:
         """Shared by all numbers of slices: one scan, reconstructed differently."""
         return _uid("study", self.definition["name"])
 
     @property
-    def frame_of_reference_uid(self) -> str:
+    def frame_of_reference_uid(self) -> UID:
         """Shared by all numbers of slices."""
         return _uid("frame of reference", self.definition["name"])
 
     @property
-    def series_uid(self) -> str:
+    def series_uid(self) -> UID:
         """One for each number of slices."""
         return _uid("series", self.definition["name"], str(self.slices))
 
-    def sop_uid(self, index: int) -> str:
+    def sop_uid(self, index: int) -> UID:
         """SOPInstanceUID of a slice, counted from the feet."""
         return _uid("instance", self.definition["name"], str(self.slices), str(index))
 
@@ -72,7 +72,7 @@ def write_ct(acquisition: Acquisition, folder: Path) -> None:
         position = acquisition.position(index)
         hu = chest.slice_hu(position[2], acquisition.spacing[0]) + chest.noise_hu(index)
         stored = np.clip(np.floor(hu + np.float32(0.5 - INTERCEPT)), 0, GREATEST).astype("<u2")
-        header.SOPInstanceUID = UID(acquisition.sop_uid(index))
+        header.SOPInstanceUID = acquisition.sop_uid(index)
         header.InstanceNumber = str(index + 1)
         header.ImagePositionPatient = _decimals(position)
         header.SliceLocation = _decimals(position[2:])[0]
@@ -179,6 +179,6 @@ def _decimals(values: Sequence[float]) -> list[str]:
     return [f"{value:.6f}".rstrip("0").rstrip(".") for value in values]
 
 
-def _uid(*names: str) -> str:
+def _uid(*names: str) -> UID:
     """UIDs from names, under the root of UUIDs (PS3.5 B.2)."""
-    return f"2.25.{uuid5(NAMESPACE, '/'.join(names)).int}"
+    return UID(f"2.25.{uuid5(NAMESPACE, '/'.join(names)).int}")
