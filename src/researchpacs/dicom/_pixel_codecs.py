@@ -95,15 +95,12 @@ def _store(values: np.ndarray, header: Codestream | None, layout: PixelLayout, o
 
     A codestream may have another sign than the layout, or none to have: its bits are then taken as the layout's.
     """
-    signed = header is not None and header.signed
-    bits = header.precision if header is not None else layout.bits_stored
-    unsigned = values.view(f"u{values.dtype.itemsize}")
-    if signed and layout.pixel_representation:
-        out[...] = values
-    else:
-        np.copyto(out.view(f"u{out.dtype.itemsize}"), unsigned)
-        if layout.pixel_representation or signed or header is None:
-            _pixel_native.clear_unused_bits(out, bits)
+    np.copyto(out.view(f"u{out.dtype.itemsize}"), values.view(f"u{values.dtype.itemsize}"))
+    if header is None:
+        _pixel_native.keep_stored_bits(out, layout)
+    elif header.signed or layout.pixel_representation:
+        unused = out.dtype.itemsize * 8 - header.precision
+        _pixel_native.extend(out, unused, unused)
 
 
 def _inflate(compressed: bytes, layout: PixelLayout) -> bytes:

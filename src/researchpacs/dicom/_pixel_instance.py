@@ -38,11 +38,11 @@ def decode(file_bytes: bytes, index: int, layout: PixelLayout) -> np.ndarray:
 
 
 def _read_value(file_bytes: bytes, layout: PixelLayout) -> tuple[bytes, str]:
-    tag = pydicom.datadict.tag_for_keyword(layout.pixel_keyword)
-    ds = pydicom.dcmread(io.BytesIO(file_bytes), force=True, specific_tags=[tag])
+    ds = pydicom.dcmread(io.BytesIO(file_bytes), force=True, specific_tags=[layout.pixel_keyword])
     if layout.pixel_keyword not in ds:
         raise PixelDataError(f"the instance has no {layout.pixel_keyword}")
-    return ds[tag].value, ds[tag].VR
+    element = ds[layout.pixel_keyword]
+    return element.value, element.VR
 
 
 def _unpack(value: bytes, index: int, layout: PixelLayout) -> np.ndarray:

@@ -6,7 +6,7 @@ from researchpacs.dicom._pixel_pydicom import decode_colour, explain
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import PixelDataError
 
-__all__ = ["clear_unused_bits", "decode_into"]
+__all__ = ["decode_into", "extend", "keep_stored_bits"]
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -23,17 +23,22 @@ def decode_into(data: bytes | memoryview, layout: PixelLayout, out: np.ndarray) 
         bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little", count=layout.rows * layout.columns)
         out[...] = bits.reshape(out.shape)
         return
-    order = ">" if layout.transfer_syntax_uid == _BIG_ENDIAN else "<"
-    out[...] = np.frombuffer(data, out.dtype.newbyteorder(order)).reshape(out.shape)
-    clear_unused_bits(out, layout.bits_stored)
+    written = out.dtype.newbyteorder(">" if layout.transfer_syntax_uid == _BIG_ENDIAN else "<")
+    out[...] = np.frombuffer(data, written).reshape(out.shape)
+    keep_stored_bits(out, layout)
 
 
-def clear_unused_bits(values: np.ndarray, bits: int) -> None:
-    """Make values of their ``bits`` low bits in place: nobody knows what the others hold (PS3.5 8.1.1).
+def keep_stored_bits(values: np.ndarray, layout: PixelLayout) -> None:
+    """Make values of their stored bits in place: nobody knows what the others hold (PS3.5 8.1.1).
 
     The sign of a signed array is the highest of those bits; an unsigned one gets zeros.
     """
-    unused = values.dtype.itemsize * 8 - bits
-    if unused and values.dtype.kind in "iu":
-        np.left_shift(values, unused, out=values)
-        np.right_shift(values, unused, out=values)
+    above = values.dtype.itemsize * 8 - 1 - layout.highest_bit
+    extend(values, above, values.dtype.itemsize * 8 - layout.bits_stored)
+
+
+def extend(values: np.ndarray, left: int, right: int) -> None:
+    """Shift integers left, then right with their sign, in place."""
+    if values.dtype.kind in "iu" and (left or right):
+        np.left_shift(values, left, out=values)
+        np.right_shift(values, right, out=values)

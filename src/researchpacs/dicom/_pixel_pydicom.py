@@ -3,7 +3,7 @@
 import importlib.util
 
 import numpy as np
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from researchpacs.dicom.pixels import PixelLayout
@@ -37,23 +37,23 @@ def decode_with_pydicom(frame: bytes, layout: PixelLayout) -> np.ndarray:
     PixelDataError
         None can.
     """
+    options = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "samples_per_pixel": layout.samples_per_pixel,
+        "photometric_interpretation": layout.photometric_interpretation,
+        "planar_configuration": layout.planar_configuration,
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.bits_stored,
+        "pixel_representation": layout.pixel_representation,
+        "pixel_keyword": layout.pixel_keyword,
+        "pixel_vr": "OB" if layout.bits_allocated <= 8 else "OW",
+        "number_of_frames": 1,
+    }
+    source = frame if layout.is_native else _encapsulate(frame)
     try:
         decoder = get_decoder(UID(layout.transfer_syntax_uid))
-        values, properties = decoder.as_array(
-            frame if layout.is_native else _encapsulate(frame),
-            index=0,
-            rows=layout.rows,
-            columns=layout.columns,
-            samples_per_pixel=layout.samples_per_pixel,
-            photometric_interpretation=layout.photometric_interpretation,
-            planar_configuration=layout.planar_configuration,
-            bits_allocated=layout.bits_allocated,
-            bits_stored=layout.bits_stored,
-            pixel_representation=layout.pixel_representation,
-            pixel_keyword=layout.pixel_keyword,
-            pixel_vr="OB" if layout.bits_allocated <= 8 else "OW",
-            number_of_frames=1,
-        )
+        values, properties = decoder.as_array(source, index=0, **options)  # type: ignore[arg-type]
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise PixelDataError(explain(layout, " ".join(str(error).split()))) from error
     if values.shape != layout.frame_shape:

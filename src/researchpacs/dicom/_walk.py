@@ -116,7 +116,7 @@ class Walk:
         self._keep = frozenset(wanted) | PIXEL_TAGS
         self._position = start
         self._levels = [_Level(window.size, implicit)]
-        self._budget = Budget(window.size)
+        self._budget = Budget(start)
         self.elements: dict[int, bytes] = {}
         self.vrs: dict[int, bytes] = {}
         self.notes: dict[tuple[str, str], None] = {}

@@ -41,12 +41,12 @@ def inflated_limit(deflated_bytes: int) -> int:
 class Budget:
     """Counts the elements, items and fragments of one scan, and its CPU time."""
 
-    __slots__ = ("_deadline", "_look", "_most", "count")
+    __slots__ = ("_deadline", "_look", "_start", "count")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, start: int) -> None:
         self.count = 0
         self._look = _BETWEEN_LOOKS
-        self._most = min(MAX_ELEMENTS, max(FREE_ELEMENTS, size // BYTES_PER_ELEMENT))
+        self._start = start
         self._deadline = time.thread_time() + MAX_SECONDS
 
     def spend(self, count: int, offset: int) -> None:
@@ -58,12 +58,10 @@ class Budget:
             One of the limits is passed.
         """
         self.count += count
-        if self.count > self._most:
-            raise InvalidInputError(
-                f"more than {self._most} elements and items at byte {offset}, more than a file of this size can mean"
-            )
         if self.count < self._look:
             return
         self._look = self.count + _BETWEEN_LOOKS
+        if self.count > min(MAX_ELEMENTS, max(FREE_ELEMENTS, (offset - self._start) // BYTES_PER_ELEMENT)):
+            raise InvalidInputError(f"{self.count} elements and items by byte {offset}, more than can mean anything")
         if time.thread_time() > self._deadline:
-            raise InvalidInputError(f"walking the structure took over {MAX_SECONDS:.0f} s at byte {offset}")
+            raise InvalidInputError(f"walking the structure took over {MAX_SECONDS:.0f} s by byte {offset}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from researchpacs.dicom._walk import looks_implicit, refuse
 from researchpacs.dicom._walk_limits import MAX_VALUE_BYTES
-from researchpacs.dicom._walk_tags import LONG_FORM, SHORT_FORM, UNDEFINED, VR_FORMS
+from researchpacs.dicom._walk_tags import LONG_FORM, SHORT_FORM, VR_FORMS
 from researchpacs.dicom._walk_window import Window
 from researchpacs.errors import InvalidInputError
 
@@ -17,11 +17,12 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 _PREFIX_END = 132
-_MAX_META_ELEMENTS = 100
+_MAX_GROUP_ELEMENTS = 100
 _GROUP_LENGTH = 0x00020000
+_GROUP_LENGTH_BYTES = 12
 _SOP_CLASS = 0x00020002
 _TRANSFER_SYNTAX = 0x00020010
-_TARGETS_OF_PREAMBLES = {
+_TARGETS = {
     b"MZ": "a Windows program",
     b"\x7fELF": "a Linux program",
     b"\xfe\xed\xfa": "a macOS program",
@@ -40,6 +41,8 @@ class Opening:
     """What stands before the data set, and what it says about it."""
 
     dataset_offset: int = 0
+    walk_offset: int = 0
+    """Where the data set's own elements begin, behind the Command Set that some dumps of messages have (PS3.7 6.3)."""
     transfer_syntax_uid: str = ""
     """As declared; as recognised where nothing is declared."""
     elements: dict[int, bytes] = field(default_factory=dict)
@@ -85,18 +88,20 @@ def read_opening(window: Window) -> Opening:
     else:
         _expect_data_set(window)
         opening.notes.append(("", "has no preamble"))
-    opening.dataset_offset = _read_meta(window, start, opening)
+    opening.elements, opening.dataset_offset = _read_group(window, start, 0x0002)
+    _check_group_length(opening, start)
     if not opening.elements:
         opening.notes.append(("", "has no File Meta Information"))
     declared = _uid(opening.elements.get(_TRANSFER_SYNTAX, b""))
     if not declared and opening.elements:
         opening.notes.append(("TransferSyntaxUID", "is missing"))
-    opening.transfer_syntax_uid = declared or _recognise(window, opening.dataset_offset)
+    _, opening.walk_offset = _read_group(window, opening.dataset_offset, 0x0000, implicit=True)
+    opening.transfer_syntax_uid = declared or _recognise(window, opening.walk_offset)
     return opening
 
 
 def _check_preamble(preamble: bytes, opening: Opening) -> None:
-    for magic, target in _TARGETS_OF_PREAMBLES.items():
+    for magic, target in _TARGETS.items():
         if preamble.startswith(magic):
             opening.notes.append(("", f"has a preamble that begins like {target}"))
 
@@ -112,35 +117,35 @@ def _expect_data_set(window: Window) -> None:
     raise InvalidInputError("not DICOM: no DICM prefix at byte 128 and no DICOM element at byte 0")
 
 
-def _read_meta(window: Window, position: int, opening: Opening) -> int:
-    """Read the elements of group 2, whatever length they declare; returns where the data set begins."""
-    implicit = window.size - position >= SHORT_FORM and looks_implicit(window.take(position, SHORT_FORM))
-    start = position
-    while window.size - position >= SHORT_FORM:
+def _read_group(window: Window, position: int, wanted: int, *, implicit: bool = False) -> tuple[dict[int, bytes], int]:
+    """Read little endian elements of one group, whatever length it declares; returns them and where they end."""
+    elements: dict[int, bytes] = {}
+    if not implicit and window.size - position >= SHORT_FORM:
+        implicit = looks_implicit(window.take(position, SHORT_FORM))
+    for _ in range(_MAX_GROUP_ELEMENTS):
+        if window.size - position < SHORT_FORM:
+            return elements, position
         group, number, vr, length = struct.unpack("<HH2sH", window.take(position, SHORT_FORM))
-        if group != 0x0002:
-            break
-        tag, form = group << 16 | number, SHORT_FORM if implicit else VR_FORMS.get(vr, SHORT_FORM)
-        if implicit or vr not in VR_FORMS:
-            (length,) = struct.unpack("<I", window.take(position + 4, 4))
+        if group != wanted:
+            return elements, position
+        tag, form = group << 16 | number, VR_FORMS.get(vr, SHORT_FORM)
+        if implicit or not (vr in VR_FORMS or b"AA" <= vr <= b"ZZ"):
+            form, length = SHORT_FORM, int.from_bytes(window.take(position + 4, 4), "little")
         elif form == LONG_FORM:
-            (length,) = struct.unpack("<I", window.take(position + SHORT_FORM, 4))
-        if length == UNDEFINED or position + form + length > window.size:
-            refuse(tag, position, f"declares {length} bytes where {window.size - position - form} are left")
-        if len(opening.elements) >= _MAX_META_ELEMENTS:
-            raise InvalidInputError(f"more than {_MAX_META_ELEMENTS} elements of group 2 at byte {position}")
-        opening.elements[tag] = window.take(position + form, length) if length <= MAX_VALUE_BYTES else b""
+            length = int.from_bytes(window.take(position + SHORT_FORM, 4), "little")
+        left = window.size - position - form
+        if length > left:
+            refuse(tag, position, f"declares {length} bytes where {max(left, 0)} are left")
+        elements[tag] = window.take(position + form, length) if length <= MAX_VALUE_BYTES else b""
         position += form + length
-        if tag == _GROUP_LENGTH:
-            start = position
-    _check_group_length(opening, position - start)
-    return position
+    raise InvalidInputError(f"more than {_MAX_GROUP_ELEMENTS} elements of group {wanted:04X} by byte {position}")
 
 
-def _check_group_length(opening: Opening, actual: int) -> None:
+def _check_group_length(opening: Opening, start: int) -> None:
     if not opening.elements:
         return
     value = opening.elements.get(_GROUP_LENGTH)
+    actual = opening.dataset_offset - start - _GROUP_LENGTH_BYTES
     if value is None:
         opening.notes.append(("FileMetaInformationGroupLength", "is missing"))
     elif len(value) != 4 or int.from_bytes(value, "little") != actual:

@@ -2,7 +2,9 @@
 
 from functools import cache
 
-from pydicom.datadict import DicomDictionary, keyword_for_tag, private_dictionaries
+from pydicom._dicom_dict import DicomDictionary
+from pydicom._private_dict import private_dictionaries
+from pydicom.datadict import keyword_for_tag
 
 __all__ = [
     "ITEM",
@@ -53,7 +55,7 @@ def name_of(tag: int) -> str:
 
 def has_private_sequences(creator: str) -> bool:
     """Whether any private element of this creator is known to be a sequence."""
-    return creator in {known for known, _ in _private_sequences()}
+    return any(known == creator for known, _ in _private_sequences())
 
 
 @cache

@@ -11,6 +11,8 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 __all__ = ["as_text", "problem_of"]
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_BYTES = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "AT"))
+"""Without a text of their own."""
 _ONE_VALUE = frozenset(("LT", "ST", "UT", "UR"))
 _CHARACTER_SETS = frozenset(("SH", "LO", "ST", "LT", "UC", "UT", "PN"))
 _PLAIN = re.compile(rb"[\t\n\f\r -~]*\Z")
@@ -52,6 +54,8 @@ def as_text(value: bytes, vr: str, character_set: bytes, *, little_endian: bool)
         order, width = "<" if little_endian else ">", struct.calcsize("=" + code)
         count = len(value) // width
         return "\\".join(str(number) for number in struct.unpack_from(f"{order}{count}{code}", value))
+    if vr in _BYTES:
+        return ""
     if vr in _CHARACTER_SETS and not _PLAIN.match(value):
         text = _decode(value, character_set)
     else:

@@ -59,7 +59,7 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
         its fragments, their headers included. Empty where the instance has no pixel data. None where a frame is no
         range of whole bytes that stands for itself, so that the instance has to be read in full
         (`researchpacs.dicom.pixels.decode_instance`): deflated data sets, bit-packed frames that do not fill whole
-        bytes, and 8-bit frames in big endian words.
+        bytes, 8-bit frames in big endian words, and values that do not stand in the low bits.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _native_ranges(pixels: _Pixels, layout: PixelLayout) -> list[tuple[int, int]
             f"too few for {layout.number_of_frames} frames of {bits} bits"
         )
     words = layout.transfer_syntax_uid == _BIG_ENDIAN and pixels.vr == b"OW" and layout.bits_allocated <= 8
-    if words or (bits % 8 and layout.number_of_frames > 1):
+    if words or layout.high_bit is not None or (bits % 8 and layout.number_of_frames > 1):
         return None
     length = (bits + 7) // 8
     return [(pixels.value + index * length, length) for index in range(layout.number_of_frames)]

@@ -34,6 +34,13 @@ class PixelLayout:
     number_of_frames: int = 1
     pixel_keyword: str = "PixelData"
     """PixelData, FloatPixelData or DoubleFloatPixelData."""
+    high_bit: int | None = None
+    """High Bit where it is not Bits Stored - 1, as the Standard has demanded since it retired other values."""
+
+    @property
+    def highest_bit(self) -> int:
+        """Position of a stored value's most significant bit, from 0."""
+        return self.bits_stored - 1 if self.high_bit is None else self.high_bit
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -65,18 +72,21 @@ def layout_of(ds: "Dataset", transfer_syntax_uid: str) -> PixelLayout | None:
     rows, columns, bits_allocated = numbers.values()
     if not (rows and columns and bits_allocated):
         return None
+    bits_stored = _number(ds, "BitsStored") or bits_allocated
+    high_bit = _number(ds, "HighBit")
     return PixelLayout(
         transfer_syntax_uid=str(transfer_syntax_uid),
         rows=rows,
         columns=columns,
         samples_per_pixel=_number(ds, "SamplesPerPixel") or 1,
         bits_allocated=bits_allocated,
-        bits_stored=_number(ds, "BitsStored") or bits_allocated,
+        bits_stored=bits_stored,
         pixel_representation=_number(ds, "PixelRepresentation") or 0,
         photometric_interpretation=str(ds.get("PhotometricInterpretation") or "MONOCHROME2"),
         planar_configuration=_number(ds, "PlanarConfiguration") or 0,
         number_of_frames=_number(ds, "NumberOfFrames") or 1,
         pixel_keyword=_pixel_keyword(ds, bits_allocated),
+        high_bit=None if high_bit is None or high_bit == bits_stored - 1 else high_bit,
     )
 
 
@@ -101,8 +111,10 @@ def stored_dtype(layout: PixelLayout) -> "np.dtype[np.generic]":
         raise PixelDataError(
             f"BitsAllocated is {layout.bits_allocated} where {layout.pixel_keyword} has 1, 8, 16, 32 or 64"
         )
-    if not 1 <= layout.bits_stored <= bits:
-        raise PixelDataError(f"BitsStored is {layout.bits_stored} where BitsAllocated is {bits}")
+    if not 1 <= layout.bits_stored <= layout.highest_bit + 1 <= bits:
+        raise PixelDataError(
+            f"BitsStored is {layout.bits_stored} and HighBit {layout.highest_bit} where BitsAllocated is {bits}"
+        )
     return np.dtype(name)
 
 

@@ -148,7 +148,7 @@ def scan(file: BinaryIO, *, wanted: Collection[int] = WANTED) -> Scan:
 def _data_set(file: BinaryIO, window: Window, opening: Opening) -> Iterator[tuple[Window, int]]:
     """Give the window and the offset to walk from; for a deflated data set a window on what it inflates to."""
     if not opening.deflated:
-        yield window, opening.dataset_offset
+        yield window, opening.walk_offset
         return
     inflated, left = inflate(file, opening.dataset_offset, window.size)
     with inflated:
