@@ -1,0 +1,219 @@
+"""`Catalog`: the DuckDB projection of an archive, for one process; any number of processes may have it open."""
+
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from researchpacs.catalog._errors import telling_sql_errors
+from researchpacs.catalog._lake import NAME, attach, attach_statement, engine
+from researchpacs.catalog._report import SyncReport
+from researchpacs.catalog._result import Result
+from researchpacs.catalog._schema import Schema
+from researchpacs.errors import ResearchPacsError
+
+if TYPE_CHECKING:
+    from researchpacs.archive import Archive
+    from researchpacs.model import Frame
+    from researchpacs.storage.home import Home
+
+__all__ = ["Catalog"]
+
+_POLL_S = 0.05
+_STATE = f"select feed_id, last_seq from {NAME}.main.sync_state"  # noqa: S608
+
+
+class Catalog:
+    """Ask an archive in SQL.
+
+    Whoever asks and finds the catalog behind the archive brings it up to date first, or waits for the process that is
+    just doing it, so an answer has everything that was stored when the question was put.
+
+    Parameters
+    ----------
+    home
+        Where the catalog lies.
+    archive
+        What it describes.
+    """
+
+    def __init__(self, home: "Home", archive: "Archive") -> None:
+        self._home = home
+        self._archive = archive
+        self._file_lock = FileLock(home.catalog_lock, thread_local=False)
+        self._one_writer = threading.Lock()
+        self._using = threading.RLock()
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._reached: tuple[str, int] | None = None
+
+    # -- ask -----------------------------------------------------------------------------------------------------------
+
+    def sql(self, query: str, /, **params: Any) -> Result:
+        """Run SQL in this process's DuckDB, where the catalog is attached read-only and is the default.
+
+        DataFrames of the caller are tables too, temporary tables last as long as the catalog is open.
+
+        Parameters
+        ----------
+        query
+            One or several statements.
+        **params
+            Values of ``$name`` in the query.
+
+        Raises
+        ------
+        InvalidInputError
+            DuckDB refuses the query, or it would write to the catalog.
+        """
+        self.catch_up()
+        with self._using, telling_sql_errors():
+            con = self._reader()
+            relation = con.sql(query, params=params) if params else con.sql(query)
+            return Result(relation, query, self._using)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Open another DuckDB with the catalog attached read-only; the caller closes it."""
+        self.catch_up()
+        return _open_reader(self._home)
+
+    def columns(self, table: str) -> Mapping[str, str]:
+        """The columns of a table with their SQL types."""
+        self.catch_up()
+        with self._using:
+            relation = self._reader().table(f"{NAME}.main.{table}")
+            return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
+
+    def frames(self, series_uid: str) -> "list[Frame]":
+        """All frames of a series, ready to be placed, found and decoded.
+
+        Raises
+        ------
+        NotFoundError
+            No such series.
+        InvalidInputError
+            Series of several patients or studies share the UID.
+        """
+        from researchpacs.catalog._frames import frames_of_series
+
+        self.catch_up()
+        with self._using:
+            return frames_of_series(self._reader(), series_uid)
+
+    def schema(self) -> Schema:
+        """The tables and columns with their comments."""
+        self.catch_up()
+        with self._using:
+            con = self._reader()
+            tables = con.execute(
+                "select table_name, comment from duckdb_tables() where database_name = ? order by table_oid", [NAME]
+            ).fetchall()
+            columns = con.execute(
+                "select table_name, column_name, data_type, comment from duckdb_columns() where database_name = ? "
+                "order by table_oid, column_index",
+                [NAME],
+            ).fetchall()
+        return Schema(dict(tables), columns)
+
+    def attach_sql(self) -> str:
+        """The statements with which another DuckDB client opens the catalog, read-only."""
+        return f"install ducklake; install sqlite;\n{attach_statement(self._home)};\nuse {NAME};"
+
+    # -- follow the archive --------------------------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Return when the catalog has all that the archive has now."""
+        wanted = self._archive.last_change()
+        while not self._has(wanted):
+            try:
+                with self._one_writer, self._file_lock.acquire(timeout=_POLL_S):
+                    self._follow(rebuild=False)
+            except Timeout:
+                continue
+
+    def sync(self, *, rebuild: bool = False) -> SyncReport:
+        """Bring the catalog up to the archive, or make it anew; waits for another process that is doing so."""
+        with self._one_writer, self._file_lock:
+            return self._follow(rebuild=rebuild)
+
+    def close(self) -> None:
+        """Close the connection; temporary tables are gone."""
+        with self._using:
+            if self._con is not None:
+                self._con.close()
+                self._con = None
+
+    def _has(self, wanted: tuple[str, int]) -> bool:
+        """Whether the catalog has reached a change of the feed."""
+        if not _reaches(self._reached, wanted):
+            self._reached = self._state()
+        return _reaches(self._reached, wanted)
+
+    def _state(self) -> tuple[str, int] | None:
+        """What the lake says it has reached; None where it is not made yet."""
+        if not self._home.catalog_metadata.exists():
+            return None
+        try:
+            with self._using:
+                row = self._reader().execute(_STATE).fetchone()
+        except (duckdb.CatalogException, duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException):
+            # Half-way through being made by another process, or not to be read; whoever has the lock will know.
+            self.close()
+            return None
+        return (str(row[0]), int(row[1])) if row else None
+
+    def _follow(self, *, rebuild: bool) -> SyncReport:
+        """Do the work; the lock is held."""
+        from researchpacs.catalog._committer import Committer
+
+        began = time.monotonic()
+        con = engine()
+        try:
+            self._attach_to_write(con, discard_broken=rebuild)
+            committer = Committer(con, self._archive)
+            rebuild = committer.prepare() or rebuild
+            last = committer.rebuild() if rebuild else committer.follow()
+        finally:
+            con.close()
+        return SyncReport(committer.instances, committer.deleted, rebuild, last, time.monotonic() - began)
+
+    def _attach_to_write(self, con: duckdb.DuckDBPyConnection, *, discard_broken: bool) -> None:
+        try:
+            attach(con, self._home, read_only=False)
+        except duckdb.Error as error:
+            if not discard_broken:
+                raise ResearchPacsError(
+                    f"the catalog in {self._home.path} cannot be opened. It holds nothing that the archive does not: "
+                    "make it anew with sync(rebuild=True) or `researchpacs sync --rebuild`"
+                ) from error
+            self.close()
+            for path in self._home.path.glob(f"{self._home.catalog_metadata.name}*"):
+                path.unlink()
+            shutil.rmtree(self._home.catalog_data)
+            self._home.catalog_data.mkdir()
+            attach(con, self._home, read_only=False)
+
+    def _reader(self) -> duckdb.DuckDBPyConnection:
+        if self._con is None:
+            self._con = _open_reader(self._home)
+        return self._con
+
+
+def _open_reader(home: "Home") -> duckdb.DuckDBPyConnection:
+    con = engine()
+    try:
+        attach(con, home, read_only=True)
+        con.execute(f"use {NAME}")
+        con.execute("set python_scan_all_frames = true")
+        con.execute("set parquet_metadata_cache = true")
+    except duckdb.Error:
+        con.close()
+        raise
+    return con
+
+
+def _reaches(reached: tuple[str, int] | None, wanted: tuple[str, int]) -> bool:
+    return reached is not None and reached[0] == wanted[0] and reached[1] >= wanted[1]

@@ -1,0 +1,234 @@
+"""The one writer of the catalog: changes of the archive -> rows, a batch in a transaction.
+
+It runs under the catalog's lock. A batch that was cut short leaves nothing; the next one begins where the last ended,
+because the sequence number is committed with the rows.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from researchpacs.archive import Archive
+from researchpacs.catalog import _ddl
+from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
+from researchpacs.catalog._instance import InstanceRows, read_instance
+from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
+from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.model import Change
+
+__all__ = ["Batch", "Committer"]
+
+BATCH_ROWS = 1000
+BATCH_S = 2.0
+GIVE_UP_S = 60.0
+
+_SERIES = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
+_STUDY = ("patient_key", "StudyInstanceUID")
+_PATIENT = ("patient_key",)
+_INSTANCE = (*_SERIES, "SOPInstanceUID")
+_CHANGES = 1000
+
+Key = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes that become visible together."""
+
+    last: int
+    """The last change of the feed that is in it."""
+    stored: dict[str, InstanceRows] = field(default_factory=dict)
+    """By instance key."""
+    touched: dict[str, Key] = field(default_factory=dict)
+    """Patient, study, series and SOP Instance UID of all that was stored or deleted, by instance key."""
+
+
+class Committer:
+    """Follows an archive's change feed into a lake that is attached for writing."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+        self._con = con
+        self._archive = archive
+        self.instances = 0
+        """Instances written so far."""
+        self.deleted = 0
+        """Instances removed so far."""
+
+    def prepare(self) -> bool:
+        """Make the tables where there are none; whether the catalog has to be made anew before it can be followed."""
+        feed_id, _ = self._archive.last_change()
+        version = _ddl.found_version(self._con)
+        if version is None:
+            _ddl.set_options(self._con)
+            self._in_transaction(lambda: _ddl.create_tables(self._con, feed_id))
+            return False
+        return version < _ddl.SCHEMA_VERSION or self._state()[0] != feed_id
+
+    def follow(self) -> int:
+        """Commit batch after batch until the feed is at its end; the sequence number reached."""
+        last = self._state()[1]
+        for batch in self._batches(last):
+            self._in_transaction(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
+            self._count(batch)
+            last = batch.last
+        return last
+
+    def rebuild(self) -> int:
+        """Make the catalog anew in one transaction, so that readers see the old one until the new one is complete."""
+        feed_id, _ = self._archive.last_change()
+        self._con.execute("begin")
+        try:
+            _ddl.drop_tables(self._con)
+            _ddl.create_tables(self._con, feed_id)
+            last = 0
+            for batch in self._batches(0):
+                self._apply(batch)
+                self._count(batch)
+                last = batch.last
+            self._con.execute("commit")
+        except BaseException:
+            _undo(self._con)
+            raise
+        return last
+
+    def _state(self) -> tuple[str, int]:
+        row = self._con.execute(f"select feed_id, last_seq from {NAME}.main.sync_state").fetchone()  # noqa: S608
+        if row is None:
+            return "", 0
+        return str(row[0]), int(row[1])
+
+    def _count(self, batch: Batch) -> None:
+        self.instances += len(batch.stored)
+        self.deleted += len(batch.touched) - len(batch.stored)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _batches(self, since: int) -> Iterator[Batch]:
+        """Cut the feed into batches of `BATCH_ROWS` instances or `BATCH_S` seconds, whichever comes first."""
+        batch, begun = Batch(since), time.monotonic()
+        while True:
+            page = self._archive.changes(since, _CHANGES)
+            known = self._archive.rows([change.key for change in page.items if change.kind == "stored"])
+            for change in page.items:
+                self._take(batch, change, known)
+                if len(batch.touched) >= BATCH_ROWS or time.monotonic() - begun >= BATCH_S:
+                    yield batch
+                    batch, begun = Batch(change.seq), time.monotonic()
+            since = page.last
+            if page.done:
+                break
+        if batch.touched or batch.last < since:
+            batch.last = since
+            yield batch
+
+    def _take(self, batch: Batch, change: Change, known: Mapping[str, object]) -> None:
+        identity = change.identity
+        batch.last = change.seq
+        batch.touched[change.key] = (identity.patient_key, identity.study_uid, identity.series_uid, identity.sop_uid)
+        batch.stored.pop(change.key, None)
+        # What was deleted meanwhile is not known any more; its deletion comes later in the feed.
+        if change.kind == "stored" and change.key in known:
+            batch.stored[change.key] = read_instance(self._archive, known[change.key])  # type: ignore[arg-type]
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _apply(self, batch: Batch) -> None:
+        """Bring every table to the state after the batch."""
+        if batch.touched:
+            series = {key[:3] for key in batch.touched.values()}
+            instances = self._replace_instances(batch, series)
+            layouts = {
+                _key(row, _INSTANCE): PixelLayout(**row["pixel_layout"]) for row in instances if row["pixel_layout"]
+            }
+            made = self._replace("series", _SERIES, series, _grouped(instances, _SERIES), series_row)
+            self._replace_geometry(series, made, layouts)
+            studies = {key[:2] for key in series}
+            all_series = rows_where(self._con, "series", "StudyInstanceUID", {key[1] for key in studies})
+            self._replace("studies", _STUDY, studies, _grouped(all_series, _STUDY), study_row)
+            patients = {key[:1] for key in studies}
+            all_studies = rows_where(self._con, "studies", "patient_key", {key[0] for key in patients})
+            self._replace("patients", _PATIENT, patients, _grouped(all_studies, _PATIENT), patient_row)
+        self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
+
+    def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
+        """Write what was stored, remove what was deleted; all instances of the series touched."""
+        there = rows_where(self._con, "instances", "SeriesInstanceUID", {key[2] for key in series})
+        gone = [batch.touched[row["instance_key"]] for row in there if row["instance_key"] in batch.touched]
+        if gone:
+            keys = {(row["instance_key"],) for row in there if row["instance_key"] in batch.touched}
+            delete_rows(self._con, "instances", _INSTANCE, gone)
+            delete_rows(self._con, "frames", _INSTANCE, gone)
+            delete_rows(self._con, "issues", ("instance_key",), keys)
+            delete_rows(self._con, "measurements", ("object_key",), keys)
+        new = list(batch.stored.values())
+        insert_rows(self._con, "instances", [rows.instance for rows in new])
+        insert_rows(self._con, "frames", [row for rows in new for row in rows.frames])
+        insert_rows(self._con, "issues", [row for rows in new for row in rows.issues])
+        insert_rows(self._con, "measurements", [row for rows in new for row in rows.measurements])
+        stay = [row for row in there if row["instance_key"] not in batch.touched and _key(row, _SERIES) in series]
+        return [*stay, *(rows.instance for rows in new)]
+
+    def _replace(
+        self,
+        table: str,
+        names: Sequence[str],
+        keys: Iterable[Key],
+        below: Mapping[Key, list[Row]],
+        derive: Callable[[list[Row]], Row],
+    ) -> list[Row]:
+        """Derive the rows of `keys` again; one with nothing below is gone."""
+        made = [derive(below[key]) for key in sorted(keys) if key in below]
+        delete_rows(self._con, table, names, keys)
+        insert_rows(self._con, table, made)
+        return made
+
+    def _replace_geometry(self, keys: set[Key], series: Sequence[Row], layouts: Mapping[Key, PixelLayout]) -> None:
+        frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", {key[2] for key in keys}), _SERIES)
+        delete_rows(self._con, "geometry", _SERIES, keys)
+        made = [geometry_row(row, frames.get(_key(row, _SERIES), []), layouts) for row in series]
+        insert_rows(self._con, "geometry", made)
+
+    def _in_transaction(self, work: Callable[[], None]) -> None:
+        """Commit `work`, again after a while where another client holds the metadata."""
+        give_up, wait = time.monotonic() + GIVE_UP_S, 0.01
+        while True:
+            try:
+                self._con.execute("begin")
+                work()
+                self._con.execute("commit")
+            except duckdb.Error as error:
+                _undo(self._con)
+                if not _is_busy(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(wait)
+                wait = min(2 * wait, 1.0)
+            except BaseException:
+                _undo(self._con)
+                raise
+            else:
+                return
+
+
+def _undo(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.execute("rollback")
+    except duckdb.TransactionException:
+        return  # a commit that failed has ended the transaction
+
+
+def _is_busy(error: duckdb.Error) -> bool:
+    return isinstance(error, duckdb.TransactionException) or "locked" in str(error) or "busy" in str(error)
+
+
+def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[Key, list[Row]]:
+    found: dict[Key, list[Row]] = {}
+    for row in rows:
+        found.setdefault(_key(row, names), []).append(row)
+    return found
+
+
+def _key(row: Row, names: Sequence[str]) -> Key:
+    return tuple(row[name] for name in names)

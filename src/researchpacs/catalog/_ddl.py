@@ -1,0 +1,85 @@
+"""Make the lake's tables; only ever under the catalog's lock."""
+
+import duckdb
+
+from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._tables import SCHEMA_VERSION, Table, tables
+from researchpacs.errors import UnsupportedError
+
+__all__ = ["create_tables", "drop_tables", "found_version", "set_options"]
+
+# In parentheses are private attributes, whose value lies beside their creator.
+_VALUE = "case when keyword like '(%' then tags -> keyword -> 'value' else tags -> keyword end"
+_MACROS = (
+    f"tag(tags, keyword) as ({_VALUE}) ->> '$'",
+    f"tag_num(tags, keyword) as try_cast(({_VALUE}) ->> '$' as double)",
+    f"""tag_list(tags, keyword) as case json_type({_VALUE})
+        when 'ARRAY' then ({_VALUE}) ->> '$[*]'
+        when 'NULL' then null
+        else [({_VALUE}) ->> '$']
+    end""",
+)
+
+_OPTIONS = {"parquet_compression": "zstd", "parquet_row_group_size": "40000"}
+
+
+def set_options(con: duckdb.DuckDBPyConnection) -> None:
+    """Tell a new lake how to write its files."""
+    for name, value in _OPTIONS.items():
+        con.execute(f"call {NAME}.set_option('{name}', '{value}')")
+
+
+def found_version(con: duckdb.DuckDBPyConnection) -> int | None:
+    """Read the version of the tables that are there; None where there are none.
+
+    Raises
+    ------
+    UnsupportedError
+        A newer version of researchpacs made them.
+    """
+    query = "select count(*) from duckdb_tables() where database_name = ? and table_name = 'sync_state'"
+    row = con.execute(query, [NAME]).fetchone()
+    if not row or not row[0]:
+        return None
+    row = con.execute(f"select schema_version from {NAME}.main.sync_state").fetchone()  # noqa: S608
+    version = int(row[0]) if row else 0
+    if version > SCHEMA_VERSION:
+        raise UnsupportedError(
+            f"the catalog has version {version}, this version of researchpacs knows {SCHEMA_VERSION}. "
+            "Upgrade with: pip install --upgrade researchpacs"
+        )
+    return version
+
+
+def create_tables(con: duckdb.DuckDBPyConnection, feed_id: str) -> None:
+    """Make all tables, empty, and the macros; to be called inside a transaction."""
+    for table in tables().values():
+        _create(con, table)
+    for macro in _MACROS:
+        con.execute(f"create macro {NAME}.main.{macro}")
+    con.execute(f"insert into {NAME}.main.sync_state values (?, ?, 0)", [SCHEMA_VERSION, feed_id])  # noqa: S608
+
+
+def drop_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop everything that this or an older version made."""
+    names = con.execute("select table_name from duckdb_tables() where database_name = ?", [NAME]).fetchall()
+    for (name,) in names:
+        con.execute(f'drop table {NAME}.main."{name}"')
+    macros = con.execute("select distinct function_name from duckdb_functions() where database_name = ?", [NAME])
+    for (name,) in macros.fetchall():
+        con.execute(f'drop macro {NAME}.main."{name}"')
+
+
+def _create(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    full = f"{NAME}.main.{table.name}"
+    columns = ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
+    con.execute(f"create table {full} ({columns})")
+    con.execute(f"comment on table {full} is {_quoted(table.comment)}")
+    for column in table.columns:
+        con.execute(f'comment on column {full}."{column.name}" is {_quoted(column.comment)}')
+    if table.sorted_by:
+        con.execute(f"alter table {full} set sorted by ({', '.join(f'{name} asc' for name in table.sorted_by)})")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,165 @@
+"""Rows of series, studies, patients and geometry from the rows below them.
+
+Every row is a function of the rows below it and of nothing else, so a catalog that followed an archive step by step
+equals one that was made anew. The order of the rows below never matters: they are sorted first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from researchpacs.catalog._tables import keyword_columns, tables
+from researchpacs.catalog._typed import flattened, typed_columns
+from researchpacs.dicom.geometry import classify
+from researchpacs.dicom.keywords import level_of
+from researchpacs.dicom.pixels import PixelLayout
+
+__all__ = ["geometry_row", "patient_row", "series_row", "study_row"]
+
+Row = dict[str, Any]
+Tags = Mapping[str, Any]
+
+_ABOVE_SERIES = frozenset({"patient", "study"})
+
+
+def series_row(instances: Iterable[Row]) -> Row:
+    """Make the row of a series from all its instances.
+
+    ``tags`` has what all instances have in common, and of patient and study the first value there is: an object that
+    leaves out the patient's sex does not take it from the others.
+    """
+    rows = sorted(instances, key=_by_number("InstanceNumber", "SOPInstanceUID", "instance_key"))
+    first, all_tags = rows[0], [row["tags"] for row in rows]
+    above = _first_of(all_tags, lambda keyword: level_of(keyword) in _ABOVE_SERIES)
+    tags = {**_common(all_tags), **above}
+    values, _ = typed_columns(_first_flattened(all_tags), tables()["series"].columns)
+    return values | {
+        **_parents(first, "patient_key", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
+        "instance_count": len(rows),
+        "frame_count": sum(row["frame_count"] for row in rows),
+        "size_bytes": sum(row["size_bytes"] for row in rows),
+        "first_sop_instance_uid": first["SOPInstanceUID"],
+        "tags": tags,
+    }
+
+
+def study_row(series: Iterable[Row]) -> Row:
+    """Make the row of a study from all its series; of patient and study ``tags`` has the first value there is."""
+    rows = sorted(series, key=_by_number("SeriesNumber", "SeriesInstanceUID"))
+    tags = _first_of([row["tags"] for row in rows], lambda keyword: level_of(keyword) in _ABOVE_SERIES)
+    values, _ = typed_columns(tags, tables()["studies"].columns)
+    return values | {
+        **_parents(rows[0], "patient_key", "PatientID", "StudyInstanceUID"),
+        "ModalitiesInStudy": sorted({row["Modality"] for row in rows if row["Modality"]}) or None,
+        "series_count": len(rows),
+        "instance_count": sum(row["instance_count"] for row in rows),
+        "tags": tags,
+    }
+
+
+def patient_row(studies: Iterable[Row]) -> Row:
+    """Make the row of a patient from all studies, the earliest first."""
+    rows = sorted(studies, key=_by_number("StudyDate", "StudyInstanceUID"))
+    tags = _first_of([row["tags"] for row in rows], lambda keyword: level_of(keyword) == "patient")
+    values, _ = typed_columns(tags, tables()["patients"].columns)
+    return values | {
+        **_parents(rows[0], "patient_key", "PatientID"),
+        "study_count": len(rows),
+        "series_count": sum(row["series_count"] for row in rows),
+        "instance_count": sum(row["instance_count"] for row in rows),
+        "tags": tags,
+    }
+
+
+def geometry_row(series: Row, frames: Sequence[Row], layouts: Mapping[tuple[str, ...], PixelLayout]) -> Row:
+    """Say what the frames of a series physically are.
+
+    Parameters
+    ----------
+    series
+        Its row.
+    frames
+        Its rows of ``frames``.
+    layouts
+        By patient, study, series and SOP Instance UID.
+    """
+    ordered = sorted(frames, key=lambda row: (row["SOPInstanceUID"], row["frame_index"]))
+    placed = [
+        _Placed(
+            row["position"],
+            row["orientation"],
+            row["pixel_spacing"],
+            layouts.get((row["patient_key"], row["StudyInstanceUID"], row["SeriesInstanceUID"], row["SOPInstanceUID"])),
+        )
+        for row in ordered
+    ]
+    found, _ = classify(placed)
+    affine = found.affine_lps
+    return {
+        **_parents(series, "patient_key", "StudyInstanceUID", "SeriesInstanceUID"),
+        "stack": 0,
+        "kind": found.kind,
+        "reasons": list(found.reasons),
+        "is_volume": found.is_volume,
+        "shape": list(found.shape),
+        "spacing_z_mm": found.spacing[0],
+        "spacing_y_mm": found.spacing[1],
+        "spacing_x_mm": found.spacing[2],
+        "spacing_error_mm": found.spacing_error_mm,
+        "affine_lps": None if affine is None else [value for line in affine for value in line],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What `classify` must know of a frame."""
+
+    position: Sequence[float] | None
+    orientation: Sequence[float] | None
+    pixel_spacing: Sequence[float] | None
+    layout: PixelLayout | None
+
+
+def _by_number(number: str, *uids: str) -> Callable[[Row], tuple[Any, ...]]:
+    """Sort by a number or date, those without one last, then by what is unique."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        value = row[number]
+        return (value is None, value if value is not None else 0, *(row[uid] for uid in uids))
+
+    return key
+
+
+def _parents(row: Row, *names: str) -> Row:
+    return {name: row[name] for name in names}
+
+
+def _common(all_tags: Sequence[Tags]) -> dict[str, Any]:
+    """Attributes that all have, with the same value."""
+    found = dict(all_tags[0])
+    for tags in all_tags[1:]:
+        for keyword in [keyword for keyword, value in found.items() if keyword not in tags or tags[keyword] != value]:
+            del found[keyword]
+    return {keyword: value for keyword, value in found.items() if level_of(keyword) not in _ABOVE_SERIES}
+
+
+def _first_of(all_tags: Sequence[Tags], wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """For each wanted attribute the first value there is."""
+    found: dict[str, Any] = {}
+    for tags in all_tags:
+        for keyword, value in tags.items():
+            if found.get(keyword) is None and wanted(keyword):
+                found[keyword] = value
+    return dict(sorted(found.items()))
+
+
+def _first_flattened(all_tags: Sequence[Tags]) -> Tags:
+    """For each attribute that is a column of series the first value there is, in functional groups too."""
+    wanted = {column.keyword for column in keyword_columns("series") if column.keyword}
+    found: dict[str, Any] = {}
+    for tags in all_tags:
+        flat = flattened(tags)
+        for keyword in wanted - found.keys():
+            if flat.get(keyword) is not None:
+                found[keyword] = flat[keyword]
+    return found

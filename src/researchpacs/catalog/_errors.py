@@ -1,0 +1,59 @@
+"""DuckDB's errors -> errors of the contract: what was wrong and the next step, without a value from the data."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from researchpacs.errors import InvalidInputError
+
+__all__ = ["telling_sql_errors"]
+
+_STATIC = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+_NEXT_STEP = {
+    duckdb.CatalogException: "pacs.schema() lists the tables and columns",
+    duckdb.BinderException: "pacs.schema() lists the tables and columns",
+    duckdb.ParserException: "see https://duckdb.org/docs/sql/introduction",
+    duckdb.ConversionException: "try_cast(...) gives NULL where a value does not convert",
+}
+_READ_ONLY = "read-only mode"
+_PARAMETERS = re.compile(r"prepared statement parameters?|argument/count mismatch")
+
+
+@contextmanager
+def telling_sql_errors() -> Iterator[None]:
+    """Turn an error of the user's SQL into InvalidInputError."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InvalidInputError(_message(error)) from _without_values(error)
+
+
+def _message(error: duckdb.Error) -> str:
+    text = str(error).split("\n\nLINE ")[0].strip()
+    if _READ_ONLY in text:
+        return (
+            "the catalog is read-only: the archive's ingest() and delete() change it. "
+            "Your own tables go into `create temp table ...`"
+        )
+    if _PARAMETERS.search(text):
+        return f"{_first_line(text)}. Give every $name of the query as an argument: sql('... $uid', uid=...)"
+    step = next((step for kind, step in _NEXT_STEP.items() if isinstance(error, kind)), "check the query")
+    return f"{_as_safe(error, text)}; {step}"
+
+
+def _as_safe(error: duckdb.Error, text: str) -> str:
+    """Errors found before the query ran name the query's own words; those found later may quote data."""
+    if isinstance(error, _STATIC):
+        return " ".join(text.split())
+    return re.sub(r"'[^']*'?|\"[^\"]*\"?", "(value)", _first_line(text))
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0].rstrip(". ") if text else "the query failed"
+
+
+def _without_values(error: duckdb.Error) -> duckdb.Error | None:
+    """The cause is shown in notebooks too, so one that may quote data is left out."""
+    return error if isinstance(error, _STATIC) else None

@@ -1,0 +1,198 @@
+"""One stored instance -> its rows: the instance, its frames, its measurements, its issues."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from researchpacs.archive import Archive, Stored
+from researchpacs.catalog._tables import Column, keyword_columns, tables
+from researchpacs.catalog._typed import flattened, typed_columns
+from researchpacs.dicom.encapsulation import frame_ranges
+from researchpacs.dicom.frames import frames_of
+from researchpacs.dicom.header import read_header, read_trailer
+from researchpacs.dicom.pixels import layout_of
+from researchpacs.dicom.values import read_tags, reading_quietly
+from researchpacs.errors import PixelDataError
+
+__all__ = ["InstanceRows", "read_instance"]
+
+Row = dict[str, Any]
+
+_REPORTS = "1.2.840.10008.5.1.4.1.1.88."
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_SEQUENCE_DELIMITER = 8
+_MISFIT = "does not fit its value representation: its column is empty, tags has it as it is"
+
+
+@dataclass(slots=True)
+class InstanceRows:
+    """The rows of one instance."""
+
+    instance: Row
+    """``tags`` is still a dict."""
+    frames: list[Row] = field(default_factory=list)
+    measurements: list[Row] = field(default_factory=list)
+    issues: list[Row] = field(default_factory=list)
+
+    def note(self, keyword: str, problem: str) -> None:
+        """Add an issue, once."""
+        names = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "instance_key")
+        row = {**{name: self.instance[name] for name in names}, "keyword": keyword, "problem": problem}
+        if row not in self.issues:
+            self.issues.append(row)
+
+
+def read_instance(archive: Archive, stored: Stored) -> InstanceRows:
+    """Read an instance's header from the archive and make its rows.
+
+    An instance whose file cannot be read keeps what the archive knows of it, and an issue that says so.
+    """
+    rows = InstanceRows(_known(stored))
+    for issue in stored.issues:
+        rows.note(issue.keyword, issue.problem)
+    try:
+        with reading_quietly():
+            _read_file(rows, archive, stored)
+    except Exception as error:  # one instance that cannot be read never stops the catalog
+        rows.note("", f"the file could not be read for the catalog ({type(error).__name__})")
+    return rows
+
+
+def _read_file(rows: InstanceRows, archive: Archive, stored: Stored) -> None:
+    header = archive.read(stored.key, 0, stored.header_length)
+    ds = read_header(header, dataset_offset=stored.dataset_offset, transfer_syntax_uid=stored.transfer_syntax_uid)
+    _add_frames(rows, archive, stored, ds)
+    _add_tags(rows, archive, stored, ds)
+    if stored.sop_class_uid.startswith(_REPORTS):
+        _add_measurements(rows, stored, ds)
+
+
+def _known(stored: Stored) -> Row:
+    row: Row = dict.fromkeys(column.name for column in tables()["instances"].columns)
+    return (
+        row
+        | _identity(stored)
+        | {
+            "SOPClassUID": stored.sop_class_uid or None,
+            "TransferSyntaxUID": stored.transfer_syntax_uid or None,
+            "frame_count": 0,
+            "size_bytes": stored.size,
+            "sha256": stored.sha256,
+            "stored_at": _stored_at(stored),
+            "tags": {},
+        }
+    )
+
+
+def _identity(stored: Stored) -> Row:
+    """What the archive tells instances apart by; it stands whatever the data set says beside."""
+    identity = stored.identity
+    return {
+        "instance_key": stored.key,
+        "patient_key": identity.patient_key,
+        "PatientID": identity.patient_id or None,
+        "StudyInstanceUID": identity.study_uid,
+        "SeriesInstanceUID": identity.series_uid,
+        "SOPInstanceUID": identity.sop_uid,
+    }
+
+
+def _add_tags(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset) -> None:
+    tags, oddities = read_tags(ds)
+    trailer = _trailer(archive, stored, rows.frames)
+    if trailer is not None:
+        more, odder = read_tags(trailer)
+        tags, oddities = {**tags, **more}, (*oddities, *odder)
+    for oddity in oddities:
+        rows.note(oddity.keyword, oddity.problem)
+    values, misfits = typed_columns(flattened(tags), tables()["instances"].columns)
+    # What stands in other tables has to fit there too; the issue is the instance's that has it.
+    _, elsewhere = typed_columns(tags, _columns_elsewhere())
+    for keyword in dict.fromkeys([*misfits, *elsewhere]):
+        rows.note(keyword, _MISFIT)
+    known = {name: value for name, value in rows.instance.items() if value is not None}
+    rows.instance |= values | known | {"tags": tags}
+
+
+def _columns_elsewhere() -> Sequence[Column]:
+    return [column for level in ("patients", "studies", "series") for column in keyword_columns(level)]
+
+
+def _add_frames(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset) -> None:
+    layout = layout_of(ds, stored.transfer_syntax_uid)
+    if layout is None or not _has_pixels(stored, ds):
+        return
+    ranges = None
+    try:
+        ranges = frame_ranges(
+            lambda offset, length: archive.read(stored.key, offset, length), stored.header_length, stored.size, layout
+        )
+    except PixelDataError:
+        rows.note(layout.pixel_keyword, "does not hold the frames that the header declares")
+    if "ModalityLUTSequence" in ds:
+        rows.note("ModalityLUTSequence", "is not applied: rescaled values are the stored ones")
+    rows.frames = [_frame_row(rows.instance, frame) for frame in frames_of(ds, layout, ranges)]
+    rows.instance |= {"frame_count": len(rows.frames), "pixel_layout": asdict(layout)}
+
+
+def _has_pixels(stored: Stored, ds: Dataset) -> bool:
+    if stored.transfer_syntax_uid == _DEFLATED:
+        return any(keyword in ds for keyword in _PIXEL_KEYWORDS)
+    return stored.header_length < stored.size
+
+
+def _frame_row(instance: Row, frame: Any) -> Row:
+    parents = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    return {
+        **{name: instance[name] for name in parents},
+        "frame_index": frame.index,
+        "position": frame.position,
+        "orientation": frame.orientation,
+        "pixel_spacing": frame.pixel_spacing,
+        "rescale_slope": frame.rescale_slope,
+        "rescale_intercept": frame.rescale_intercept,
+        "stack": 0,
+        "dimension_indices": frame.dimension_indices,
+        "byte_offset": frame.byte_offset,
+        "byte_length": frame.byte_length,
+    }
+
+
+def _trailer(archive: Archive, stored: Stored, frames: Sequence[Row]) -> Dataset | None:
+    """The attributes after the pixel data, where there are any."""
+    ends = [row["byte_offset"] + row["byte_length"] for row in frames if row["byte_offset"] is not None]
+    if not ends or len(ends) != len(frames):
+        return None
+    start = max(ends) + max(ends) % 2
+    if archive.read(stored.key, start, 4) == b"\xfe\xff\xdd\xe0":
+        start += _SEQUENCE_DELIMITER
+    if start + _SEQUENCE_DELIMITER > stored.size:
+        return None
+    data = archive.read(stored.key, start)
+    return read_trailer(data, transfer_syntax_uid=stored.transfer_syntax_uid)
+
+
+def _add_measurements(rows: InstanceRows, stored: Stored, ds: Dataset) -> None:
+    from researchpacs.dicom.sr import measurement_rows
+
+    try:
+        found = measurement_rows(ds)
+    except Exception as error:  # a report that breaks its template is kept, and told
+        rows.note("ContentSequence", f"holds no measurements that can be read ({type(error).__name__})")
+        return
+    names = {column.name for column in tables()["measurements"].columns}
+    known = {
+        "PatientID": stored.identity.patient_id or None,
+        "object_sop_instance_uid": stored.identity.sop_uid,
+        "object_key": stored.key,
+        "changed_at": _stored_at(stored),
+    }
+    rows.measurements = [{**{name: row.get(name) for name in names}, **known} for row in found]
+
+
+def _stored_at(stored: Stored) -> datetime:
+    return datetime.fromisoformat(stored.stored_at).astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,77 @@
+"""Open the lake: DuckDB with its extensions, attached to write by one process or to read by any number.
+
+Only DuckDB opens ``catalog.sqlite``: Python's sqlite3 and DuckDB's extension do not see each other's locks.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import duckdb
+
+from researchpacs.errors import UnsupportedError
+from researchpacs.storage.home import Home
+
+__all__ = ["NAME", "attach", "attach_statement", "engine"]
+
+NAME = "pacs"
+"""What the lake is called in SQL."""
+
+_EXTENSIONS = ("ducklake", "sqlite_scanner")
+
+
+def engine() -> duckdb.DuckDBPyConnection:
+    """Start a DuckDB in memory that can attach lakes; it fetches nothing from the network by itself.
+
+    Raises
+    ------
+    UnsupportedError
+        An extension is neither installed from PyPI nor to be had from DuckDB's server.
+    """
+    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    for name in _EXTENSIONS:
+        _load(con, name)
+    return con
+
+
+def attach(con: duckdb.DuckDBPyConnection, home: Home, *, read_only: bool) -> None:
+    """Attach a home's lake as `NAME`."""
+    con.execute(attach_statement(home, read_only=read_only))
+
+
+def attach_statement(home: Home, *, read_only: bool = True) -> str:
+    """Write the statement that attaches a home's lake."""
+    # DuckLake notes where the data lie relative to nothing, so a home that was moved is told anew.
+    options = [f"data_path {_quoted(f'{home.catalog_data}/')}", "override_data_path true"]
+    options += ["meta_journal_mode 'WAL'", "meta_busy_timeout 10000"]
+    options += ["read_only"] if read_only else []
+    return f"attach {_quoted(f'ducklake:sqlite:{home.catalog_metadata}')} as {NAME} ({', '.join(options)})"
+
+
+def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    path = _packaged(name)
+    try:
+        if path is not None:
+            con.execute(f"load {_quoted(str(path))}")
+        else:
+            con.execute(f"install {name}")
+            con.execute(f"load {name}")
+    except duckdb.Error as error:
+        package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+        raise UnsupportedError(
+            f"DuckDB {duckdb.__version__} cannot load its extension {name!r}. Install it with: pip install {package}; "
+            f"where that wheel does not exist, connect this machine to the internet once, or run "
+            f'"install {name}" in DuckDB on one that is.'
+        ) from error
+
+
+def _packaged(name: str) -> Path | None:
+    """The extension's file in its PyPI package, signed and of this very version."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+    return path if path.is_file() else None
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,117 @@
+"""`Result`: what a query answers, in the forms people know."""
+
+import re
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from researchpacs.catalog._errors import telling_sql_errors
+from researchpacs.catalog._show import HIDDEN, ROWS, as_html, as_text, is_identifying
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+    import pyarrow as pa
+
+__all__ = ["Result"]
+
+# Types that cannot spell a name; text and dates of an unknown origin can.
+_HARMLESS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|BOOLEAN|DECIMAL\(.*\))(\[\])*")
+_WORD = re.compile(r"\w+")
+_SAFE_TAGS = re.compile(r"\btag(?:_num|_list)?\s*\(\s*(?:\w+\.)?tags\s*,", re.IGNORECASE)
+
+
+class Result:
+    """The answer to a query: taken when it is asked for, each time anew; `df()` and the others give all rows.
+
+    The repr shows ten rows, and no value that may say who a patient is.
+    """
+
+    def __init__(self, relation: "duckdb.DuckDBPyRelation | None", query: str, lock: RLock) -> None:
+        self._relation = relation
+        self._query = query
+        self._lock = lock
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns; empty for a statement that answers nothing."""
+        return [] if self._relation is None else list(self._relation.columns)
+
+    def df(self) -> "pd.DataFrame":
+        """All rows as a pandas DataFrame."""
+        if self._relation is None:
+            import pandas as pd
+
+            return pd.DataFrame()
+        with self._lock, telling_sql_errors():
+            return self._relation.df()
+
+    def arrow(self) -> "pa.Table":
+        """All rows as an Arrow table."""
+        if self._relation is None:
+            import pyarrow as pa
+
+            return pa.table({})
+        with self._lock, telling_sql_errors():
+            return self._relation.to_arrow_table()
+
+    def pl(self) -> "pl.DataFrame":
+        """All rows as a polars DataFrame; needs polars, which researchpacs does not bring."""
+        try:
+            import polars as pl  # type: ignore[import-not-found, unused-ignore]
+        except ImportError as error:
+            raise ImportError("pl() needs polars: pip install polars; df() and arrow() work without it") from error
+        return pl.from_arrow(self.arrow())
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows as tuples."""
+        if self._relation is None:
+            return []
+        with self._lock, telling_sql_errors():
+            return self._relation.fetchall()
+
+    def __repr__(self) -> str:
+        if self._relation is None:
+            return "<Result: done>"
+        return as_text(self.columns, *self._shown())
+
+    def _repr_html_(self) -> str:
+        if self._relation is None:
+            return "<p>done</p>"
+        return as_html(self.columns, *self._shown())
+
+    def _shown(self) -> tuple[list[list[Any]], str]:
+        """The first rows and a caption."""
+        assert self._relation is not None
+        with self._lock, telling_sql_errors():
+            rows = self._relation.limit(ROWS).fetchall()
+            (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == ROWS else (len(rows),)
+        hidden = [self._hides(name, str(kind)) for name, kind in zip(self.columns, self._relation.types, strict=True)]
+        shown = [
+            [HIDDEN if hide and value is not None else value for hide, value in zip(hidden, row, strict=True)]
+            for row in rows
+        ]
+        return shown, _caption(count, any(hidden))
+
+    def _hides(self, column: str, kind: str) -> bool:
+        if is_identifying(column):
+            return True
+        return not _HARMLESS.fullmatch(kind) and not self._is_ours(column) and _asks_who(self._query)
+
+    @staticmethod
+    def _is_ours(column: str) -> bool:
+        """A DICOM keyword or a column of the catalog keeps its meaning whatever else the query asks."""
+        from researchpacs.catalog._tables import tables
+
+        return any(column == one.name for table in tables().values() for one in table.columns)
+
+
+def _asks_who(query: str) -> bool:
+    """Whether a query touches what says who a patient is, perhaps under another name."""
+    without_lookups = _SAFE_TAGS.sub(" ", query)
+    return any(is_identifying(word) for word in _WORD.findall(without_lookups))
+
+
+def _caption(count: int, hides: bool) -> str:
+    shown = f"{count} row{'' if count == 1 else 's'}" + (f", the first {ROWS}" if count > ROWS else "")
+    return shown + (f"; {HIDDEN} stands for what may say who a patient is, df() has it" if hides else "")

@@ -1,0 +1,120 @@
+"""Rows between Python and the lake: read as dicts, written through Arrow."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._tables import NAME_PARTS, Table, tables
+
+__all__ = ["delete_rows", "insert_rows", "rows_where"]
+
+Row = dict[str, Any]
+
+_ARROW = {
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "DATE": pa.date32(),
+    "DOUBLE": pa.float64(),
+    "INTEGER": pa.int32(),
+    "JSON": pa.string(),
+    "TIME": pa.time64("us"),
+    "TIMESTAMP": pa.timestamp("us"),
+    "UBIGINT": pa.uint64(),
+    "VARCHAR": pa.string(),
+}
+
+
+def rows_where(
+    con: duckdb.DuckDBPyConnection, table: str, column: str, values: Collection[str], *, only: Sequence[str] = ()
+) -> list[Row]:
+    """Read the rows whose column has one of the values; JSON is parsed."""
+    if not values:
+        return []
+    schema = tables()[table]
+    names = list(only) or [one.name for one in schema.columns]
+    parsed = {one.name for one in schema.columns if one.type == "JSON"}
+    chosen = ", ".join(map(_name, names))
+    query = f"select {chosen} from {_full(table)} where {_name(column)} in ({_marks(values)})"  # noqa: S608
+    found = con.execute(query, list(values)).fetchall()
+    return [
+        {name: _parse(value) if name in parsed else value for name, value in zip(names, line, strict=True)}
+        for line in found
+    ]
+
+
+def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows."""
+    if not rows:
+        return
+    con.register("incoming_rows", _arrow_table(tables()[table], rows))
+    try:
+        con.execute(f"insert into {_full(table)} by name select * from incoming_rows")  # noqa: S608
+    finally:
+        con.unregister("incoming_rows")
+
+
+def delete_rows(
+    con: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], keys: Iterable[tuple[str, ...]]
+) -> None:
+    """Remove the rows whose columns `names` have one of the combinations `keys`."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return
+    columns = [pa.array([key[at] for key in wanted], pa.string()) for at in range(len(names))]
+    con.register("outgoing_keys", pa.table(dict(zip(names, columns, strict=True))))
+    # The plain list lets DuckDB skip data files by their minima and maxima; the combination decides.
+    sorting = names.index("SeriesInstanceUID") if "SeriesInstanceUID" in names else len(names) - 1
+    narrow = sorted({key[sorting] for key in wanted})
+    same = " and ".join(f"k.{_name(name)} = {table}.{_name(name)}" for name in names)
+    try:
+        con.execute(
+            f"delete from {_full(table)} where {_name(names[sorting])} in ({_marks(narrow)}) "  # noqa: S608
+            f"and exists (select 1 from outgoing_keys k where {same})",
+            narrow,
+        )
+    finally:
+        con.unregister("outgoing_keys")
+
+
+def _arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    columns = {}
+    for column in table.columns:
+        values = [row.get(column.name) for row in rows]
+        if column.type == "JSON":
+            values = [None if value is None else _dump(value) for value in values]
+        columns[column.name] = pa.array(values, _arrow_type(column.type))
+    return pa.table(columns)
+
+
+@cache
+def _arrow_type(kind: str) -> pa.DataType:
+    if kind.endswith("[]"):
+        return pa.list_(_arrow_type(kind.removesuffix("[]")))
+    if kind.startswith("STRUCT"):
+        return pa.struct([(part, pa.string()) for part in NAME_PARTS])
+    return _ARROW[kind]
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _parse(value: str | None) -> Any:
+    return None if value is None else json.loads(value)
+
+
+def _full(table: str) -> str:
+    return f"{NAME}.main.{_name(table)}"
+
+
+def _name(name: str) -> str:
+    return f'"{name}"'
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))

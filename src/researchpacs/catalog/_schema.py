@@ -1,0 +1,56 @@
+"""`Schema`: the catalog's tables and columns with their comments."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Schema"]
+
+
+class Schema:
+    """Tables, columns, types and comments, as `duckdb_columns()` has them in the catalog.
+
+    Parameters
+    ----------
+    tables
+        Comment by table.
+    columns
+        ``(table, column, type, comment)``, in order.
+    """
+
+    def __init__(self, tables: Mapping[str, str], columns: Sequence[tuple[str, str, str, str]]) -> None:
+        self._comments = dict(tables)
+        self._columns = list(columns)
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables."""
+        return list(self._comments)
+
+    def df(self) -> "pd.DataFrame":
+        """One row per column: table, column, type, comment."""
+        import pandas as pd
+
+        return pd.DataFrame(self._columns, columns=["table", "column", "type", "comment"])
+
+    def __repr__(self) -> str:
+        lines = []
+        for table, comment in self._comments.items():
+            lines += ["", f"{table}: {comment}"]
+            lines += [f"  {name}  {kind}  {text}" for owner, name, kind, text in self._columns if owner == table]
+        return "\n".join(lines).strip()
+
+    def _repr_html_(self) -> str:
+        return "".join(self._section(table, comment) for table, comment in self._comments.items())
+
+    def _section(self, table: str, comment: str) -> str:
+        left = "<td style='text-align:left'>"
+        rows = "".join(
+            f"<tr>{left}<code>{escape(name)}</code></td>{left}{escape(kind)}</td>{left}{escape(text)}</td></tr>"
+            for owner, name, kind, text in self._columns
+            if owner == table
+        )
+        return f"<details><summary><b>{escape(table)}</b> {escape(comment)}</summary><table>{rows}</table></details>"

@@ -1,0 +1,78 @@
+"""Tables as people see them in a cell: at most ten rows, every value escaped, nobody's name."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+__all__ = ["HIDDEN", "ROWS", "as_html", "as_text", "is_identifying"]
+
+ROWS = 10
+"""Rows that a repr shows."""
+
+HIDDEN = "\u2022\u2022\u2022"
+"""What stands for a value that would say who the patient is."""
+
+_IDENTIFYING = frozenset(
+    keyword.lower()
+    for keyword in (
+        "AccessionNumber", "AdmissionID", "BirthDate", "CountryOfResidence", "MilitaryRank", "OtherPatientIDs",
+        "OtherPatientIDsSequence", "OtherPatientNames", "PatientAddress", "PatientBirthDate", "PatientBirthName",
+        "PatientBirthTime", "PatientComments", "PatientID", "PatientMotherBirthName", "PatientName",
+        "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson", "StudyID", "tags",
+    )
+)  # fmt: skip
+_NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")
+_UID = re.compile(r"[0-9][0-9.]{20,}")
+_SHORT_UID = 20
+
+
+def is_identifying(column: str) -> bool:
+    """Whether a column of this name can hold what tells who a patient is."""
+    lowered = column.lower()
+    return lowered in _IDENTIFYING or _NAMED.fullmatch(lowered) is not None
+
+
+def as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
+    """A table in plain text; only the first `ROWS` rows."""
+    cells = [list(columns), *([_cell(value) for value in row] for row in rows[:ROWS])]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([caption, *lines])
+
+
+def as_html(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, footer: str = "") -> str:
+    """A table in HTML; only the first `ROWS` rows. All arguments are plain text and escaped here.
+
+    Parameters
+    ----------
+    footer
+        Shown below on request, such as the query behind the table.
+    """
+    head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(_html_cell(value) for value in row)}</tr>" for row in rows[:ROWS])
+    more = f"<details><summary>SQL</summary><pre>{escape(footer)}</pre></details>" if footer else ""
+    return (
+        f"<table><caption style='text-align:left'>{escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    )
+
+
+def _html_cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    if _UID.fullmatch(text):
+        return f"<td style='text-align:left'><code title='{escape(text)}'>{escape(_cell(value))}</code></td>"
+    side = "right" if isinstance(value, (int, float)) and not isinstance(value, bool) else "left"
+    return f"<td style='text-align:{side}'>{escape(_cell(value))}</td>"
+
+
+def _cell(value: Any) -> str:
+    """One line of text; a UID is shortened in its middle."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = " ".join(str(value).split())
+    if _UID.fullmatch(text) and len(text) > _SHORT_UID + 1:
+        return f"{text[:8]}\u2026{text[-10:]}"
+    return text if len(text) <= 60 else f"{text[:59]}\u2026"

@@ -1,0 +1,321 @@
+"""The catalog's tables as data: every column with its type and what it means.
+
+A column named by a DICOM keyword takes its type from the data dictionary; the others are ours and in snake_case.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR, tag_for_keyword
+
+__all__ = ["SCHEMA_VERSION", "Column", "Table", "keyword_columns", "tables"]
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a table; an older catalog is rebuilt, a newer one refused."""
+
+NAME_PARTS = ("family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic")
+
+_TYPES = {
+    "DA": "DATE",
+    "TM": "TIME",
+    "DT": "TIMESTAMP",
+    "IS": "INTEGER",
+    "SL": "INTEGER",
+    "SS": "INTEGER",
+    "US": "INTEGER",
+    "US or SS": "INTEGER",
+    "UL": "BIGINT",
+    "SV": "BIGINT",
+    "UV": "UBIGINT",
+    "DS": "DOUBLE",
+    "FD": "DOUBLE",
+    "FL": "DOUBLE",
+}
+
+_UNITS = {
+    "PatientSize": "m",
+    "PatientWeight": "kg",
+    "SliceThickness": "mm; never makes geometry",
+    "SpacingBetweenSlices": "mm; never makes geometry",
+    "PixelSpacing": "mm between rows, mm between columns",
+    "ImagerPixelSpacing": "mm between rows, mm between columns, at the detector",
+    "ImagePositionPatient": "x, y, z in LPS mm of the centre of the first pixel",
+    "ImageOrientationPatient": "LPS cosines of increasing column index, then of increasing row index",
+    "KVP": "kV",
+    "MagneticFieldStrength": "T",
+    "RepetitionTime": "ms",
+    "EchoTime": "ms",
+    "InversionTime": "ms",
+    "FlipAngle": "degrees",
+    "DiffusionBValue": "s/mm2",
+    "ReconstructionDiameter": "mm",
+    "GantryDetectorTilt": "degrees",
+    "ExposureTime": "ms",
+    "XRayTubeCurrent": "mA",
+    "CTDIvol": "mGy",
+    "TriggerTime": "ms",
+    "SliceLocation": "mm",
+}
+
+_PATIENT = """
+    PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex OtherPatientIDs EthnicGroup PatientComments
+    PatientSpeciesDescription PatientIdentityRemoved DeidentificationMethod ClinicalTrialProtocolID
+    ClinicalTrialSubjectID
+"""
+_STUDY = """
+    PatientID StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber StudyDescription ReferringPhysicianName
+    InstitutionName PatientAge PatientSize PatientWeight AdmittingDiagnosesDescription ClinicalTrialTimePointID
+"""
+_SERIES = """
+    PatientID StudyInstanceUID StudyDate StudyDescription SeriesInstanceUID Modality SeriesNumber SeriesDescription
+    SeriesDate SeriesTime BodyPartExamined Laterality ProtocolName PatientPosition PerformedProcedureStepStartDate
+    PerformedProcedureStepStartTime PerformedProcedureStepDescription FrameOfReferenceUID Manufacturer
+    ManufacturerModelName DeviceSerialNumber StationName SoftwareVersions PresentationIntentType ViewPosition
+    SliceThickness SpacingBetweenSlices ContrastBolusAgent ContrastBolusRoute KVP ConvolutionKernel FilterType
+    ScanOptions GantryDetectorTilt ReconstructionDiameter SpiralPitchFactor CTDIvol ExposureModulationType
+    MagneticFieldStrength MRAcquisitionType ScanningSequence SequenceVariant SequenceName PulseSequenceName
+    RepetitionTime EchoTime InversionTime FlipAngle EchoTrainLength NumberOfAverages PixelBandwidth ImagedNucleus
+    ReceiveCoilName SeriesType Units DecayCorrection CorrectedImage AttenuationCorrectionMethod
+    ScatterCorrectionMethod ReconstructionMethod
+"""
+_INSTANCE = """
+    PatientID StudyInstanceUID SeriesInstanceUID SOPInstanceUID SOPClassUID InstanceNumber AcquisitionNumber ImageType
+    ContentDate ContentTime AcquisitionDate AcquisitionTime AcquisitionDateTime TemporalPositionIdentifier EchoNumbers
+    TriggerTime DiffusionBValue ImageLaterality SliceLocation ImagePositionPatient ImageOrientationPatient PixelSpacing
+    ImagerPixelSpacing NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration
+    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept RescaleType
+    WindowCenter WindowWidth ExposureTime XRayTubeCurrent Exposure LossyImageCompression BurnedInAnnotation
+    ContentLabel ContentDescription CompletionFlag VerificationFlag TransferSyntaxUID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    type: str
+    """In SQL."""
+    comment: str
+    keyword: str | None = None
+    """The attribute it holds, where it is one."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether an attribute has several values."""
+        return self.type.endswith("[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the catalog."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    sorted_by: tuple[str, ...] = ()
+    """Order of the rows within a data file; what queries filter on comes first."""
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """All tables by name, patients first."""
+    return {table.name: table for table in (*_levels(), _frames(), _geometry(), _measurements(), _issues(), _state())}
+
+
+@cache
+def keyword_columns(table: str) -> tuple[Column, ...]:
+    """The columns of a table that hold attributes, name parts left out."""
+    return tuple(column for column in tables()[table].columns if column.keyword)
+
+
+def _levels() -> Iterator[Table]:
+    yield Table(
+        "patients",
+        "One row per patient: PatientID with its issuer; an empty PatientID is one patient per study.",
+        (
+            *_own(("patient_key", "VARCHAR", "The patient: 40 hex digits, the same in all tables.")),
+            *_dicom(_PATIENT),
+            *_own(*_COUNTS[0:3], ("tags", "JSON", "Every attribute of the patient; see the macro tag().")),
+        ),
+    )
+    yield Table(
+        "studies",
+        "One row per study; where its series disagree, the value of the first by SeriesNumber stands.",
+        (
+            *_own(_PATIENT_KEY),
+            *_dicom(_STUDY),
+            *_own(
+                ("ModalitiesInStudy", "VARCHAR[]", "Modalities in Study (0008,0061): of all its series."),
+                *_COUNTS[1:3],
+                ("tags", "JSON", "Every attribute of patient and study; see the macro tag()."),
+            ),
+        ),
+        ("StudyDate",),
+    )
+    yield Table(
+        "series",
+        "One row per series; where its instances disagree, the value of the first by InstanceNumber stands.",
+        (
+            *_own(_PATIENT_KEY),
+            *_dicom(_SERIES),
+            *_own(
+                *_COUNTS[2:5],
+                ("first_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the first instance by InstanceNumber."),
+                ("tags", "JSON", "Every attribute that all its instances have in common; see the macro tag()."),
+            ),
+        ),
+        ("Modality", "BodyPartExamined", "StudyDate"),
+    )
+    yield Table(
+        "instances",
+        "One row per instance.",
+        (
+            *_own(
+                ("instance_key", "VARCHAR", "The instance: 40 hex digits, unique even where UIDs are not."),
+                _PATIENT_KEY,
+            ),
+            *_dicom(_INSTANCE),
+            *_own(
+                ("frame_count", "INTEGER", "Frames with pixel data; 0 for what is no image."),
+                ("size_bytes", "BIGINT", "Bytes of the file."),
+                (
+                    "sha256",
+                    "VARCHAR",
+                    "Of the file; NULL for one that stays where it is until it has been read in full.",
+                ),
+                ("stored_at", "TIMESTAMP", "When the archive stored it, UTC."),
+                ("pixel_layout", "JSON", "How a decoder has to read the pixels; NULL for what is no image."),
+                ("tags", "JSON", "Every attribute of the instance; see the macro tag()."),
+            ),
+        ),
+        ("SeriesInstanceUID", "InstanceNumber"),
+    )
+
+
+_PATIENT_KEY = ("patient_key", "VARCHAR", "The patient it belongs to.")
+_COUNTS = (
+    ("study_count", "INTEGER", "Studies."),
+    ("series_count", "INTEGER", "Series."),
+    ("instance_count", "INTEGER", "Instances."),
+    ("frame_count", "INTEGER", "Frames with pixel data."),
+    ("size_bytes", "BIGINT", "Bytes of all files."),
+)
+_INSTANCE_OF = (
+    _PATIENT_KEY,
+    ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
+    ("SeriesInstanceUID", "VARCHAR", "The series it belongs to."),
+    ("SOPInstanceUID", "VARCHAR", "The instance it belongs to."),
+)
+
+
+def _frames() -> Table:
+    return Table(
+        "frames",
+        "One row per frame with pixel data; of single-frame and multi-frame images alike.",
+        _own(
+            *_INSTANCE_OF,
+            ("frame_index", "INTEGER", "Zero-based in its instance."),
+            ("position", "DOUBLE[]", "x, y, z in LPS mm of the centre of the first pixel."),
+            ("orientation", "DOUBLE[]", "LPS cosines of increasing column index, then of increasing row index."),
+            ("pixel_spacing", "DOUBLE[]", "mm between rows, mm between columns."),
+            ("rescale_slope", "DOUBLE", "Stored value to rescaled value."),
+            ("rescale_intercept", "DOUBLE", "Stored value to rescaled value."),
+            ("stack", "INTEGER", "Zero-based stack within the series, as in geometry."),
+            ("dimension_indices", "INTEGER[]", "Dimension Index Values of a multi-frame image."),
+            ("byte_offset", "BIGINT", "In the file; NULL where the data set is deflated."),
+            ("byte_length", "BIGINT", "In the file; NULL where the data set is deflated."),
+        ),
+        ("SeriesInstanceUID", "SOPInstanceUID", "frame_index"),
+    )
+
+
+def _geometry() -> Table:
+    return Table(
+        "geometry",
+        "One row per stack of a series: what its frames physically are, from measured positions.",
+        _own(
+            *_INSTANCE_OF[:3],
+            ("stack", "INTEGER", "Zero-based within the series."),
+            ("kind", "VARCHAR", "'uniform', or the gravest reason why it is not."),
+            ("reasons", "VARCHAR[]", "All reasons, gravest first; empty for a uniform volume."),
+            ("is_volume", "BOOLEAN", "Whether open_volume() opens it as it is."),
+            ("shape", "INTEGER[]", "Slices, rows, columns."),
+            ("spacing_z_mm", "DOUBLE", "Between slices, from positions."),
+            ("spacing_y_mm", "DOUBLE", "Between rows."),
+            ("spacing_x_mm", "DOUBLE", "Between columns."),
+            ("spacing_error_mm", "DOUBLE", "Largest distance of a slice from the regular grid."),
+            ("affine_lps", "DOUBLE[]", "16 values, row by row: voxel index (z, y, x, 1) to LPS mm."),
+        ),
+    )
+
+
+def _measurements() -> Table:
+    return Table(
+        "measurements",
+        "One row per measured value in a structured report.",
+        _own(
+            ("SeriesInstanceUID", "VARCHAR", "The series that was measured, not the report's."),
+            ("StudyInstanceUID", "VARCHAR", "The study that was measured."),
+            ("PatientID", "VARCHAR", "Patient ID (0010,0020) of the report."),
+            ("object_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the report."),
+            ("object_key", "VARCHAR", "instance_key of the report."),
+            ("tracking_uid", "VARCHAR", "What was measured, the same over time."),
+            ("label", "VARCHAR", "Its name: Tracking Identifier."),
+            ("finding_code", "VARCHAR", "SCHEME:CODE of what was found."),
+            ("site_code", "VARCHAR", "SCHEME:CODE of where it was found."),
+            ("quantity", "VARCHAR", "What the value is, such as Length."),
+            ("value", "DOUBLE", "In the unit beside."),
+            ("unit", "VARCHAR", "UCUM."),
+            ("method", "VARCHAR", "How it was measured."),
+            ("author", "VARCHAR", "Who or what measured."),
+            ("created_at", "TIMESTAMP", "When it was measured, as the report says."),
+            ("changed_at", "TIMESTAMP", "When the archive stored the report, UTC."),
+        ),
+    )
+
+
+def _issues() -> Table:
+    return Table(
+        "issues",
+        "What is odd but safe in stored instances.",
+        _own(
+            *_INSTANCE_OF,
+            ("instance_key", "VARCHAR", "The instance."),
+            ("keyword", "VARCHAR", "The attribute; empty for the file as a whole."),
+            ("problem", "VARCHAR", "What is odd about it."),
+        ),
+    )
+
+
+def _state() -> Table:
+    return Table(
+        "sync_state",
+        "One row: how far the catalog has followed the archive.",
+        _own(
+            ("schema_version", "INTEGER", "Of the catalog's tables."),
+            ("feed_id", "VARCHAR", "The archive's change feed."),
+            ("last_seq", "BIGINT", "The last change that is in the catalog."),
+        ),
+    )
+
+
+def _own(*columns: tuple[str, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(name, kind, comment) for name, kind, comment in columns)
+
+
+def _dicom(keywords: str) -> tuple[Column, ...]:
+    return tuple(column for keyword in keywords.split() for column in _columns_of(keyword))
+
+
+def _columns_of(keyword: str) -> Iterable[Column]:
+    vr = dictionary_VR(keyword)
+    kind = _TYPES.get(vr, "VARCHAR") + ("" if dictionary_VM(keyword) == "1" else "[]")
+    tag = tag_for_keyword(keyword) or 0
+    unit = f", {_UNITS[keyword]}" if keyword in _UNITS else ""
+    comment = f"{dictionary_description(keyword)} ({tag >> 16:04x},{tag & 0xFFFF:04x}){unit}"
+    yield Column(keyword, kind, comment, keyword)
+    if vr == "PN":
+        parts = ", ".join(f'"{part}" VARCHAR' for part in NAME_PARTS)
+        yield Column(f"{keyword}_parts", f"STRUCT({parts})", f"{comment}, in its parts")
