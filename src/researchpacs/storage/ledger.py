@@ -7,8 +7,6 @@ want of a lock; writers of one process queue for a lock of their own, because SQ
 
 import os
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from researchpacs.errors import UnsupportedError
+from researchpacs.storage.connections import Connections
 
 __all__ = ["Ledger", "scripts_of"]
 
-_BUSY_S = 60.0
 _MIGRATIONS = """
 create table if not exists migrations (
     room text not null,
@@ -41,7 +39,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._state = _State()
+        self._connections = Connections(path)
 
     def migrate(self, room: str, scripts: Sequence[str]) -> None:
         """Bring a room's tables to its newest version, once, whoever comes first.
@@ -75,51 +73,34 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, durable when the block ends without an exception, undone otherwise."""
-        with self._own_state().queue, self._connection() as con:
+        with self._connections.queue, self._connections.lent() as con:
+            owner = os.getpid()
             con.execute("begin immediate")
             try:
                 yield con
+                if os.getpid() != owner:
+                    raise UnsupportedError("a forked process cannot end its parent's write; nothing is written by it")
                 con.execute("commit")
             finally:
                 # Nothing is open after a commit, nor where a full disk made SQLite roll back by itself.
-                if con.in_transaction:
+                if con.in_transaction and os.getpid() == owner:
                     con.execute("rollback")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One snapshot: every query in the block sees the same state."""
-        with self._connection() as con:
+        with self._connections.lent() as con:
+            owner = os.getpid()
             con.execute("begin")
             try:
                 yield con
             finally:
-                con.execute("rollback")
+                if os.getpid() == owner:
+                    con.execute("rollback")
 
     def close(self) -> None:
         """Close this process's idle connections; the next call opens new ones."""
-        idle = self._own_state().idle
-        while idle:
-            idle.pop().close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that nobody else uses."""
-        state = self._own_state()
-        try:
-            con = state.idle.pop()
-        except IndexError:
-            con = _connect(self._path)
-        try:
-            yield con
-        finally:
-            state.idle.append(con)
-
-    def _own_state(self) -> "_State":
-        if self._state.pid != os.getpid():
-            # A forked child must neither use nor close what its parent opened (sqlite.org/howtocorrupt.html, 2.6).
-            _INHERITED.append(self._state)
-            self._state = _State()
-        return self._state
+        self._connections.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path}
@@ -135,49 +116,13 @@ def scripts_of(package: str) -> tuple[str, ...]:
     return tuple(file.read_text(encoding="utf-8") for file in files)
 
 
-class _State:
-    """What belongs to one process."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.queue = threading.Lock()
-        self.idle: list[sqlite3.Connection] = []
-
-
-_INHERITED: list[_State] = []
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    con = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    con.row_factory = sqlite3.Row
-    _use_wal(con)
-    con.execute("pragma synchronous = full")
-    con.execute("pragma fullfsync = on")
-    con.execute("pragma foreign_keys = on")
-    return con
-
-
-def _use_wal(con: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log; SQLite does not wait by itself when another process does so at the same time."""
-    give_up = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            con.execute("pragma journal_mode = wal")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
 def _statements(script: str) -> Iterator[str]:
     """Cut a script into statements; `executescript` would commit first."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for piece in script.split(";"):
+        statement += piece + ";"
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-    if statement.strip():
+    if statement.strip(" ;\n"):
         yield statement
