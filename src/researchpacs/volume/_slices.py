@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.dicom.pixels import PixelLayout, decode_frame, decode_instance, stored_dtype
 from researchpacs.errors import AccessError, ConflictError, NotFoundError, PixelDataError
 from researchpacs.model import Location, SeriesSource
-from researchpacs.volume.plan import Plan, stored_dtype
+from researchpacs.volume.plan import Plan
 
 __all__ = ["Slice", "fill", "slices_of"]
 
@@ -131,8 +131,6 @@ def _read_array(file: FileIO, piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decode(file: FileIO, piece: Slice) -> NDArray[Any]:
-    from researchpacs.dicom.pixels import decode_frame, decode_instance
-
     if piece.byte_offset is None or piece.byte_length is None:
         whole = bytearray(piece.location.size)
         _read_into(file, 0, memoryview(whole), piece)

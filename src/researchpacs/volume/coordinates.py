@@ -66,6 +66,7 @@ def as_volume(
         values = np.round(start + length * np.arange(count), DIGITS) + 0.0
         coords[axis] = (axis, values, {"units": "mm"})
     vol = xr.DataArray(data, dims=AXES, coords=coords, attrs=attrs)
+    vol.name = None  # xarray would take that of a dask array
     known: list[float | None] = [float(length) for length in lengths]
     if not spacing_z_known:
         known[0] = None

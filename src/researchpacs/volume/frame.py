@@ -72,7 +72,7 @@ def frame_of(vol: xr.DataArray) -> PatientFrame:
     if len(coordinate.attrs.get("direction", ())) == 9:
         held.append(PatientFrame.of(coordinate.attrs["direction"], coordinate.attrs.get("frame_of_reference_uid", "")))
     for frame in held:
-        if frame.key == str(coordinate.item()):
+        if frame.key == str(coordinate.values):
             return frame
     raise GeometryError(
         "the attributes of the coordinate 'frame' were dropped or edited: they no longer belong to its value; "

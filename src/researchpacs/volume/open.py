@@ -96,7 +96,7 @@ def _lazy(planned: Plan, pieces: tuple[Slice, ...], depth: int) -> da.Array:
     count, rows, columns = planned.shape
     blocks = [Block(pieces[k : k + depth], planned.dtype) for k in range(0, count, depth)]
     name = f"volume-{hashlib.sha256(repr(blocks).encode()).hexdigest()[:32]}"
-    graph = {(name, k, 0, 0): (_read_block, block) for k, block in enumerate(blocks)}
+    graph: dict[Any, Any] = {(name, k, 0, 0): (_read_block, block) for k, block in enumerate(blocks)}
     depths = tuple(len(block.slices) for block in blocks)
     return da.Array(
         HighLevelGraph.from_collections(name, graph, dependencies=()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from researchpacs.dicom.geometry import Geometry, blame, classify
-from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.dicom.pixels import PixelLayout, stored_dtype
 from researchpacs.errors import GeometryError, InvalidInputError, PixelDataError, UnsupportedError
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume._refusal import refusal
@@ -67,7 +67,7 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
         raise refusal(series.uid, geometry, blame(given))
     frames = tuple(given[k] for k in order)
     _require_readable(series.uid, frames, attributes)
-    dtype = rescaled_dtype(frames) if rescale else np.result_type(*{stored_dtype(frame.layout) for frame in frames})
+    stored = np.result_type(*{stored_dtype(frame.layout) for frame in frames})
     return Plan(
         series_uid=series.uid,
         frame_of_reference_uid=str(attributes.get("FrameOfReferenceUID") or "") or _own_frame_of_reference(series.uid),
@@ -75,17 +75,10 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
         shape=geometry.shape,
         affine_lps=geometry.affine_lps or _single_slice_affine(frames[0]),
         spacing_z_known=geometry.affine_lps is not None,
-        dtype=dtype.str,
+        dtype=(rescaled_dtype(frames) if rescale else stored).str,
         rescale=rescale,
         attrs=_attrs(series.uid, attributes, geometry, rescale=rescale),
     )
-
-
-def stored_dtype(layout: PixelLayout) -> np.dtype[np.generic]:
-    """Give the type of stored values in native byte order."""
-    if layout.pixel_keyword != "PixelData":
-        return np.dtype(np.float32 if layout.pixel_keyword == "FloatPixelData" else np.float64)
-    return np.dtype(f"{'i' if layout.pixel_representation else 'u'}{layout.bits_allocated // 8}")
 
 
 def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
@@ -105,7 +98,7 @@ def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
     for kind in (np.int16, np.int32, np.int64):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return np.dtype(kind)
-    return np.dtype(np.float32)
+    return np.dtype(np.float64)
 
 
 def stored_range(layout: PixelLayout) -> tuple[int, int]:
@@ -135,12 +128,6 @@ def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str
             )
         if layout.bits_allocated == 1:
             raise UnsupportedError(f"{series} is a segmentation of one bit per pixel; those come with a later version")
-        sound = layout.bits_allocated in (8, 16, 32) and 0 < layout.bits_stored <= layout.bits_allocated
-        if layout.pixel_keyword == "PixelData" and not sound:
-            raise PixelDataError(
-                f"{series} says BitsStored {layout.bits_stored} of BitsAllocated {layout.bits_allocated}; "
-                "expected at most all of 8, 16 or 32"
-            )
     if not all(np.isfinite([u.rescale_slope, u.rescale_intercept]).all() and u.rescale_slope for u in frames):
         raise PixelDataError(f"{series} has a RescaleSlope or RescaleIntercept that is zero or not a number")
 
