@@ -77,8 +77,8 @@ class _Level:
 
 
 def looks_implicit(header: bytes) -> bool:
-    """Whether an element's header has no VR where an explicit one has it."""
-    return not (0x40 < header[4] < 0x5B and 0x40 < header[5] < 0x5B)
+    """Whether an element's header, or what there is of it, has no VR where an explicit one has it."""
+    return len(header) < 6 or not (0x40 < header[4] < 0x5B and 0x40 < header[5] < 0x5B)
 
 
 class Walk:
@@ -332,7 +332,7 @@ class Walk:
         if b"AA" <= vr <= b"ZZ":
             self.note(name_of(tag), "has an unknown VR")
             return vr, length
-        if tag >> 16 != 0xFFFE:
+        if tag and tag >> 16 != 0xFFFE:
             self.note(name_of(tag), "has no VR although the data set has VRs")
         (long_length,) = self._long(data, index + 4)
         return _IMPLICIT, long_length
@@ -340,7 +340,7 @@ class Walk:
     def _note_order(self, level: _Level, tag: int, previous: int) -> None:
         if tag == previous or (len(self._levels) == 1 and (tag in self.elements or tag in self.pixels)):
             self.note(name_of(tag), "appears more than once")
-        elif tag >> 16 != 0xFFFE:
+        elif tag and tag >> 16 != 0xFFFE:
             self.note("", "elements are not in the order of their tags")
 
     def _keep_value(self, level: _Level, element: _Element, previous: int) -> None:

@@ -36,10 +36,11 @@ def inflate(file: BinaryIO, offset: int, size: int) -> tuple[BinaryIO, int]:
     try:
         file.seek(offset)
         while not stream.eof:
-            block = stream.unconsumed_tail or file.read(_STEP_BYTES)
-            if not block:
+            taken = stream.unconsumed_tail or file.read(_STEP_BYTES)
+            given = stream.decompress(taken, _STEP_BYTES)
+            if not taken and not given:  # all input is taken, and nothing of it is still to come
                 raise InvalidInputError(f"truncated: the deflated data set does not end by byte {size}")
-            inflated.write(stream.decompress(block, _STEP_BYTES))
+            inflated.write(given)
             if inflated.tell() > limit:
                 raise InvalidInputError(f"the deflated data set inflates to more than {limit} bytes")
         left = len(stream.unused_data) + size - file.tell()

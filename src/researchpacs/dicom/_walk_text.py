@@ -5,10 +5,10 @@ import struct
 import warnings
 from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-__all__ = ["as_text", "problem_of"]
+__all__ = ["as_text", "knows_character_set", "problem_of"]
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _BYTES = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "AT"))
@@ -17,6 +17,10 @@ _ONE_VALUE = frozenset(("LT", "ST", "UT", "UR"))
 _CHARACTER_SETS = frozenset(("SH", "LO", "ST", "LT", "UC", "UT", "PN"))
 _PLAIN = re.compile(rb"[\t\n\f\r -~]*\Z")
 
+_MISSPELT = re.compile(
+    r"ISO[^_]IR|(?!ISO 2022 IR )ISO.2022.IR."
+    r"|(?i:utf[-_]?8|latin[-_]?1|iso[-_]?8859[-_]?\d{1,2}|(us-)?ascii|(cp|windows-)125\d)\Z"
+)
 _LONGEST = 64
 """Bytes of one value beyond which no pattern is tried: none of the VRs below allows more."""
 _FORMS = {
@@ -96,6 +100,17 @@ def _decode(value: bytes, character_set: bytes) -> str:
 @lru_cache(maxsize=256)
 def _encodings(character_set: bytes) -> tuple[str, ...]:
     names = character_set.decode("latin-1").rstrip("\0 ").split("\\")
+    if not knows_character_set(character_set):
+        return (default_encoding,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tuple(convert_encodings(names if len(names) > 1 else names[0]))
+
+
+def knows_character_set(character_set: bytes) -> bool:
+    """Whether SpecificCharacterSet names what DICOM defines, or what its writers mistake for that.
+
+    pydicom takes any other name for one of Python's codecs, of which some are slow and some no text at all.
+    """
+    names = character_set.decode("latin-1").rstrip("\0 ").split("\\")
+    return all(name in python_encoding or _MISSPELT.match(name) for name in names)

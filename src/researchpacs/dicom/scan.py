@@ -17,7 +17,7 @@ from researchpacs.dicom._walk_image import IMAGE_KEYWORDS, check_image
 from researchpacs.dicom._walk_inflate import inflate
 from researchpacs.dicom._walk_opening import Opening, read_opening
 from researchpacs.dicom._walk_tags import name_of
-from researchpacs.dicom._walk_text import as_text, problem_of
+from researchpacs.dicom._walk_text import as_text, knows_character_set, problem_of
 from researchpacs.dicom._walk_window import Window
 from researchpacs.dicom.keywords import MAIN
 from researchpacs.errors import InvalidInputError
@@ -187,6 +187,8 @@ def _meta_problems(found: Scan) -> Iterator[tuple[str, str]]:
 
 
 def _value_problems(found: Scan) -> Iterator[tuple[str, str]]:
+    if not knows_character_set(found.elements.get(_CHARACTER_SET, b"")):
+        yield "SpecificCharacterSet", "is unknown, so that text is read as Latin-1"
     for tag, vr in found.vrs.items():
         if problem := problem_of(found.elements[tag], _vr_of(tag, vr)):
             yield name_of(tag), problem
@@ -194,4 +196,9 @@ def _value_problems(found: Scan) -> Iterator[tuple[str, str]]:
 
 def _vr_of(tag: int, explicit: bytes) -> str:
     """Value representation that pydicom decodes an element with."""
-    return explicit.decode("latin-1") if explicit not in (b"", b"UN") else dictionary_VR(tag)
+    if explicit not in (b"", b"UN"):
+        return explicit.decode("latin-1")
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"
