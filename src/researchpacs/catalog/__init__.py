@@ -4,5 +4,7 @@ from researchpacs.catalog._catalog import Catalog
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
+from researchpacs.catalog._show import as_html, as_text, is_identifying
+from researchpacs.catalog._tables import column_types
 
-__all__ = ["Catalog", "Result", "Schema", "SyncReport"]
+__all__ = ["Catalog", "Result", "Schema", "SyncReport", "as_html", "as_text", "column_types", "is_identifying"]

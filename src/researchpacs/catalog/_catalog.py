@@ -3,14 +3,13 @@
 import shutil
 import threading
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 from filelock import FileLock, Timeout
 
 from researchpacs.catalog._errors import telling_sql_errors
-from researchpacs.catalog._lake import NAME, attach, attach_statement, engine
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach, attach_statement, engine
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalog"]
 
 _POLL_S = 0.05
-_STATE = f"select feed_id, last_seq from {NAME}.main.sync_state"  # noqa: S608
+_STATE = f"select feed_id, last_seq, schema_version from {NAME}.main.sync_state"  # noqa: S608
 
 
 class Catalog:
@@ -79,13 +78,6 @@ class Catalog:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
         self.catch_up()
         return _open_reader(self._home)
-
-    def columns(self, table: str) -> Mapping[str, str]:
-        """The columns of a table with their SQL types."""
-        self.catch_up()
-        with self._using:
-            relation = self._reader().table(f"{NAME}.main.{table}")
-            return {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
     def frames(self, series_uid: str) -> "list[Frame]":
         """All frames of a series, ready to be placed, found and decoded.
@@ -163,7 +155,8 @@ class Catalog:
             # Half-way through being made by another process, or not to be read; whoever has the lock will know.
             self.close()
             return None
-        return (str(row[0]), int(row[1])) if row else None
+        # A catalog of another version has not reached anything; the committer refuses it or makes it anew.
+        return (str(row[0]), int(row[1])) if row and row[2] == SCHEMA_VERSION else None
 
     def _follow(self, *, rebuild: bool) -> SyncReport:
         """Do the work; the lock is held."""

@@ -14,7 +14,7 @@ from researchpacs.archive import Archive
 from researchpacs.catalog import _ddl
 from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
 from researchpacs.catalog._instance import InstanceRows, read_instance
-from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.model import Change
@@ -65,7 +65,7 @@ class Committer:
             _ddl.set_options(self._con)
             self._in_transaction(lambda: _ddl.create_tables(self._con, feed_id))
             return False
-        return version < _ddl.SCHEMA_VERSION or self._state()[0] != feed_id
+        return version < SCHEMA_VERSION or self._state()[0] != feed_id
 
     def follow(self) -> int:
         """Commit batch after batch until the feed is at its end; the sequence number reached."""

@@ -2,8 +2,8 @@
 
 import duckdb
 
-from researchpacs.catalog._lake import NAME
-from researchpacs.catalog._tables import SCHEMA_VERSION, Table, tables
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
+from researchpacs.catalog._tables import Table, tables
 from researchpacs.errors import UnsupportedError
 
 __all__ = ["create_tables", "drop_tables", "found_version", "set_options"]

@@ -18,7 +18,7 @@ _NEXT_STEP = {
     duckdb.ConversionException: "try_cast(...) gives NULL where a value does not convert",
 }
 _READ_ONLY = "read-only mode"
-_PARAMETERS = re.compile(r"prepared statement parameters?|argument/count mismatch")
+_PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mismatch")
 
 
 @contextmanager

@@ -13,17 +13,14 @@ from researchpacs.model import Frame
 
 __all__ = ["frames_of_series"]
 
-_OWNERS = f"""
-select distinct patient_key, StudyInstanceUID
-from {NAME}.main.series
-where SeriesInstanceUID = $uid
-"""  # noqa: S608
+_EXISTS = f"select 1 from {NAME}.main.series where SeriesInstanceUID = $uid limit 1"  # noqa: S608
 _FRAMES = f"""
 select
     f.SOPInstanceUID, f.frame_index, i.InstanceNumber, f.position, f.orientation, f.pixel_spacing,
-    f.rescale_slope, f.rescale_intercept, f.byte_offset, f.byte_length, i.pixel_layout::varchar
+    f.rescale_slope, f.rescale_intercept, f.byte_offset, f.byte_length, i.pixel_layout::varchar,
+    f.patient_key, f.StudyInstanceUID
 from {NAME}.main.frames f
-join {NAME}.main.instances i on i.SOPInstanceUID = f.SOPInstanceUID and i.SeriesInstanceUID = f.SeriesInstanceUID
+join {NAME}.main.instances i using (patient_key, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID)
 where f.SeriesInstanceUID = $uid and i.SeriesInstanceUID = $uid
 order by i.InstanceNumber, f.SOPInstanceUID, f.frame_index
 """  # noqa: S608
@@ -32,9 +29,9 @@ order by i.InstanceNumber, f.SOPInstanceUID, f.frame_index
 def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[Frame]:
     """Read all frames of a series; empty for one that is no image."""
     found = con.execute(_FRAMES, {"uid": series_uid}).fetchall()
-    owners = con.execute(_OWNERS, {"uid": series_uid}).fetchall()
-    if not owners:
+    if not found and not con.execute(_EXISTS, {"uid": series_uid}).fetchone():
         raise NotFoundError(f"no series {series_uid} is in the catalog")
+    owners = {row[-2:] for row in found}
     if len(owners) > 1:
         raise InvalidInputError(
             f"{len(owners)} series of other patients or studies share the SeriesInstanceUID {series_uid}; "

@@ -11,10 +11,13 @@ import duckdb
 from researchpacs.errors import UnsupportedError
 from researchpacs.storage.home import Home
 
-__all__ = ["NAME", "attach", "attach_statement", "engine"]
+__all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine"]
 
 NAME = "pacs"
 """What the lake is called in SQL."""
+
+SCHEMA_VERSION = 1
+"""Raised with every change of a table; an older catalog is made anew, a newer one refused."""
 
 _EXTENSIONS = ("ducklake", "sqlite_scanner")
 

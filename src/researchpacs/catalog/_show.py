@@ -19,7 +19,8 @@ _IDENTIFYING = frozenset(
         "AccessionNumber", "AdmissionID", "BirthDate", "CountryOfResidence", "MilitaryRank", "OtherPatientIDs",
         "OtherPatientIDsSequence", "OtherPatientNames", "PatientAddress", "PatientBirthDate", "PatientBirthName",
         "PatientBirthTime", "PatientComments", "PatientID", "PatientMotherBirthName", "PatientName",
-        "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson", "StudyID", "tags",
+        "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson",
+        "StudyID", "tags",
     )
 )  # fmt: skip
 _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")

@@ -3,16 +3,11 @@
 A column named by a DICOM keyword takes its type from the data dictionary; the others are ours and in snake_case.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR, tag_for_keyword
-
-__all__ = ["SCHEMA_VERSION", "Column", "Table", "keyword_columns", "tables"]
-
-SCHEMA_VERSION = 1
-"""Raised with every change of a table; an older catalog is rebuilt, a newer one refused."""
+__all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
 
 NAME_PARTS = ("family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic")
 
@@ -101,11 +96,6 @@ class Column:
     keyword: str | None = None
     """The attribute it holds, where it is one."""
 
-    @property
-    def is_list(self) -> bool:
-        """Whether an attribute has several values."""
-        return self.type.endswith("[]")
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -128,6 +118,12 @@ def tables() -> dict[str, Table]:
 def keyword_columns(table: str) -> tuple[Column, ...]:
     """The columns of a table that hold attributes, name parts left out."""
     return tuple(column for column in tables()[table].columns if column.keyword)
+
+
+@cache
+def column_types(table: str) -> Mapping[str, str]:
+    """The columns of a table with their SQL types."""
+    return {column.name: column.type for column in tables()[table].columns}
 
 
 def _levels() -> Iterator[Table]:
@@ -310,6 +306,8 @@ def _dicom(keywords: str) -> tuple[Column, ...]:
 
 
 def _columns_of(keyword: str) -> Iterable[Column]:
+    from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR, tag_for_keyword
+
     vr = dictionary_VR(keyword)
     kind = _TYPES.get(vr, "VARCHAR") + ("" if dictionary_VM(keyword) == "1" else "[]")
     tag = tag_for_keyword(keyword) or 0
