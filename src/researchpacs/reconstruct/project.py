@@ -106,10 +106,10 @@ def _sliding_mean(data: NDArray[Any], reach: int) -> NDArray[Any]:
     slab = np.full(data.shape, np.nan, _mean_type(data.dtype))
     total, count = np.zeros(data.shape[1:]), np.zeros(data.shape[1:])
     for k in range(-reach, len(data)):
-        for plane, sign in ((k + reach, 1), (k - reach - 1, -1)):
+        for plane, sign in ((k + reach, 1.0), (k - reach - 1, -1.0)):
             if 0 <= plane < len(data):
                 known = ~np.isnan(data[plane])
-                total += sign * np.where(known, data[plane], 0)
+                total += sign * np.where(known, data[plane], 0).astype(np.float64)
                 count += sign * known
         if k >= 0:
             np.divide(total, count, out=slab[k], where=count > 0, casting="same_kind")

@@ -111,12 +111,13 @@ def reformat(
     if plane not in AXES_OF_PLANE:
         raise InvalidInputError(f"plane={plane!r}: expected 'axial', 'coronal' or 'sagittal'")
     dicom = Dicom(vol)
+    smallest = min(dicom.spacing)
+    wanted = _as_spacing(smallest if spacing is None else spacing)
     directions = np.array(AXES_OF_PLANE[plane], float).T
     # Voxels have extent: the box holds their outer corners, half a voxel beyond the centres.
     ends = [(-0.5, vol.sizes[axis] - 0.5) for axis in ("z", "y", "x")]
     corners = dicom.to_lps(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T) @ directions
     low, high = corners.min(axis=0), corners.max(axis=0)
-    wanted = _as_spacing(min(dicom.spacing) if spacing is None else spacing)
     grid = _laid_out(high - low, wanted, directions @ (low + high) / 2, directions)
     return _on_grid(vol, grid, interpolation, fill, f"reformatted: {plane}, {interpolation}")
 
@@ -145,8 +146,9 @@ def _onto(vol: xr.DataArray, like: xr.DataArray, interpolation: str, fill: float
 def _centred(vol: xr.DataArray, spacing: NDArray[np.float64]) -> Grid:
     """Lay a grid of another spacing into the box of the old one, around its middle."""
     dicom = Dicom(vol)
+    old = np.array(dicom.spacing)
     counts = np.array([vol.sizes[axis] for axis in ("z", "y", "x")])
-    return _laid_out(counts * dicom.spacing, spacing, dicom.to_lps((counts - 1) / 2), dicom.direction)
+    return _laid_out(counts * old, spacing, dicom.to_lps((counts - 1) / 2), dicom.direction)
 
 
 def _laid_out(

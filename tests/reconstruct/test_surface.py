@@ -1,0 +1,123 @@
+"""Surfaces lie in the patient, close, point outward, and measure what the object measures."""
+
+import sys
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from skimage import measure
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkIOGeometry import vtkSTLReader
+
+from researchpacs.errors import GeometryError, InvalidInputError, MissingExtraError, UnsupportedError
+from researchpacs.reconstruct import Mesh, surface
+from researchpacs.volume import as_volume
+
+RADIUS = 20.0
+CENTRE_LPS = np.array([12.0, -30.0, 510.0])
+
+
+def sphere(handed=1, dtype=np.float32, spacing=(1.5, 0.9, 0.8), shape=(36, 60, 68)):
+    """Distance to the surface of a sphere, positive inside, on an oblique grid."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_rotvec([0.4, 0.8, -0.3]).as_matrix() * [spacing[0] * handed, spacing[1], spacing[2]]
+    affine[:3, 3] = CENTRE_LPS - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    places = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
+    depth = RADIUS - np.linalg.norm(places - CENTRE_LPS, axis=-1)
+    return as_volume((depth * (1 if dtype == np.float32 else 50)).astype(dtype), affine, "1.2.3")
+
+
+def edges_of(mesh):
+    return np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
+
+
+def is_closed(mesh):
+    """Every directed edge has its opposite, once."""
+    directed = {tuple(e) for e in edges_of(mesh).tolist()}
+    return len(directed) == 3 * len(mesh.faces) and all((b, a) in directed for a, b in directed)
+
+
+@pytest.mark.parametrize("handed", [1, -1])
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_a_sphere_has_its_area_volume_and_place(handed, dtype):
+    mesh = surface(sphere(handed, dtype), level=0)
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.01)
+    assert mesh.area == pytest.approx(4 * np.pi * RADIUS**2, rel=0.01)
+    distances = np.linalg.norm(mesh.points_lps - CENTRE_LPS, axis=1)
+    np.testing.assert_allclose(distances, RADIUS, atol=0.05)
+    assert is_closed(mesh)
+    assert mesh.frame_of_reference_uid == "1.2.3"
+
+
+@pytest.mark.parametrize("handed", [1, -1])
+def test_normals_point_outward(handed):
+    mesh = surface(sphere(handed), level=0)
+    a, b, c = (mesh.points_lps[mesh.faces[:, k]] for k in range(3))
+    outward = np.einsum("ij,ij->i", np.cross(b - a, c - a), (a + b + c) / 3 - CENTRE_LPS)
+    assert (outward > 0).all()
+
+
+def test_scikit_image_finds_the_same_surface():
+    vol = sphere()
+    mesh = surface(vol, level=3.0)
+    points, faces, _, _ = measure.marching_cubes(vol.values, 3.0, spacing=vol.dicom.spacing)
+    assert mesh.area == pytest.approx(measure.mesh_surface_area(points, faces), rel=0.005)
+
+
+def test_an_object_cut_by_the_border_is_closed_there():
+    vol = sphere().isel(z=slice(18, None))
+    mesh = surface(vol, level=0)
+    assert is_closed(mesh)
+    assert mesh.volume == pytest.approx(2 / 3 * np.pi * RADIUS**3, rel=0.05)
+    full = as_volume(np.full((4, 5, 6), 9, np.uint8), np.diag([1.0, 1, 1, 1]), "1.2.3")
+    assert is_closed(surface(full, level=3))
+
+
+def test_masks_have_surfaces_too():
+    mesh = surface(sphere() > 0, level=0.5)
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.03)
+
+
+def test_stl_is_read_back_by_vtk(tmp_path):
+    mesh = surface(sphere(), level=0)
+    path = tmp_path / "bone.stl"
+    mesh.save(path)
+    assert path.stat().st_size == 84 + 50 * len(mesh.faces)
+    reader = vtkSTLReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    found = reader.GetOutput()
+    points = vtk_to_numpy(found.GetPoints().GetData()).astype(float)
+    faces = vtk_to_numpy(found.GetPolys().GetConnectivityArray()).reshape(-1, 3)
+    back = Mesh(points, faces.astype(np.int64), "1.2.3")
+    assert back.volume == pytest.approx(mesh.volume, rel=1e-4)
+    np.testing.assert_allclose(points.mean(axis=0), mesh.points_lps.mean(axis=0), atol=0.05)
+
+
+def test_other_formats_come_later(tmp_path):
+    mesh = surface(sphere(), level=0)
+    with pytest.raises(UnsupportedError, match=r"\.stl"):
+        mesh.save(tmp_path / "bone.ply")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("level", [1e6, float("nan"), float("inf")])
+def test_a_level_beyond_the_values_is_refused(level):
+    with pytest.raises(InvalidInputError, match="the values are from"):
+        surface(sphere(), level=level)
+
+
+def test_without_vtk_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vtkmodules.vtkFiltersCore", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'researchpacs\[mesh\]'"):
+        surface(sphere(), level=0)
+
+
+def test_what_has_no_affine_has_no_surface():
+    with pytest.raises(GeometryError):
+        surface(sphere().isel(z=3), level=0)
+
+
+def test_repr_is_short():
+    assert repr(surface(sphere(), level=0)).startswith("Mesh(")
+    assert len(repr(surface(sphere(), level=0))) < 60

@@ -1,0 +1,111 @@
+"""Volumes to SimpleITK and NIfTI and back keep every voxel where it is."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+import xarray as xr
+from scipy.spatial.transform import Rotation
+
+from researchpacs.errors import GeometryError, InvalidInputError, UnsupportedError
+from researchpacs.volume import as_volume, from_sitk
+
+VOXELS = [(0, 0, 0), (1, 2, 3), (4, 5, 6), (2, 0, 6)]
+
+
+def oblique(handed=1, shear=0.0):
+    affine = np.eye(4)
+    axes = Rotation.from_rotvec([0.4, -0.3, 0.2]).as_matrix()
+    axes[:, 0] = handed * axes[:, 0] + shear * axes[:, 1]
+    affine[:3, :3] = axes * [3.0, 0.9, 0.8]
+    affine[:3, 3] = [-80, 40, 900]
+    data = np.random.default_rng(5).integers(-1000, 3000, (5, 6, 7)).astype(np.int16)
+    return as_volume(data, affine, "1.2.3", attrs={"Modality": "CT"})
+
+
+@pytest.fixture(
+    params=[oblique(), oblique(-1), oblique(1, 0.001), oblique()[:, ::-1], oblique().transpose("x", "z", "y")]
+)
+def vol(request):
+    return request.param
+
+
+def at(vol, z, y, x):
+    return vol.transpose("z", "y", "x").values[z, y, x]
+
+
+def test_simpleitk_finds_each_voxel_at_the_same_place(vol):
+    image = vol.dicom.to_sitk()
+    for index in VOXELS:
+        xyz = [int(i) for i in index[::-1]]
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(xyz), vol.dicom.to_lps(index), atol=1e-9)
+        assert image[xyz] == at(vol, *index)
+
+
+def test_from_simpleitk_is_where_it_came_from_and_aligns_with_it(vol):
+    image = vol.dicom.to_sitk()
+    back = from_sitk(image, like=vol)
+    assert back.dicom.frame_of_reference_uid == "1.2.3"
+    np.testing.assert_array_equal((back - vol).transpose("z", "y", "x").values, 0)
+    assert (back + vol).shape == (back.shape if back.dims == vol.dims else (back + vol).shape)
+
+
+def test_from_simpleitk_keeps_a_grid_of_its_own():
+    vol = oblique()
+    image = SimpleITK.Shrink(vol.dicom.to_sitk(), [2, 2, 1])
+    half = from_sitk(image, like=vol)
+    np.testing.assert_allclose(half.dicom.spacing, [3.0, 1.8, 1.6], atol=1e-4)
+    np.testing.assert_allclose(half.dicom.to_lps([0, 0, 0]), image.GetOrigin(), atol=2e-4)
+    assert half.attrs["Modality"] == "CT"
+
+
+def test_from_simpleitk_refuses_what_is_no_volume():
+    vol = oblique()
+    with pytest.raises(InvalidInputError, match="2 dimensions"):
+        from_sitk(SimpleITK.Image(3, 4, SimpleITK.sitkInt16), like=vol)
+    with pytest.raises(InvalidInputError, match="3 values per voxel"):
+        from_sitk(SimpleITK.Image([3, 4, 5], SimpleITK.sitkVectorUInt8, 3), like=vol)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_has_axes_x_y_z_and_each_voxel_at_its_place(vol, suffix, tmp_path):
+    path = tmp_path / f"vol{suffix}"
+    vol.dicom.to_nifti(path)
+    image = nib.load(path)
+    assert image.shape == (7, 6, 5)
+    assert image.get_data_dtype() == np.int16
+    assert image.header.get_xyzt_units()[0] == "mm"
+    for z, y, x in VOXELS:
+        np.testing.assert_allclose(
+            image.affine @ [x, y, z, 1], [*(vol.dicom.to_lps((z, y, x)) * [-1, -1, 1]), 1], atol=1e-4
+        )
+        assert image.dataobj[x, y, z] == at(vol, z, y, x)
+
+
+def test_simpleitk_reads_the_nifti_at_the_same_place(tmp_path):
+    vol = oblique()
+    vol.dicom.to_nifti(tmp_path / "vol.nii")
+    image = SimpleITK.ReadImage(str(tmp_path / "vol.nii"))
+    for index in VOXELS:
+        xyz = [int(i) for i in index[::-1]]
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(xyz), vol.dicom.to_lps(index), atol=1e-4)
+
+
+def test_masks_are_written_as_bytes(tmp_path):
+    mask = oblique() > 0
+    mask.dicom.to_nifti(tmp_path / "mask.nii")
+    assert nib.load(tmp_path / "mask.nii").get_data_dtype() == np.uint8
+    assert mask.dicom.to_sitk().GetPixelID() == SimpleITK.sitkUInt8
+
+
+def test_what_cannot_be_written_right_is_refused(tmp_path):
+    vol = oblique()
+    with pytest.raises(InvalidInputError, match=r"\.nii"):
+        vol.dicom.to_nifti(tmp_path / "vol.nrrd")
+    with pytest.raises(UnsupportedError, match="int64"):
+        vol.astype("int64").dicom.to_nifti(tmp_path / "vol.nii")
+    with pytest.raises(GeometryError, match="dimensions"):
+        xr.concat([vol, vol], "time").dicom.to_nifti(tmp_path / "vol.nii")
+    with pytest.raises(GeometryError, match="no extent along 'z'"):
+        vol.isel(z=2).dicom.to_sitk()
+    assert not list(tmp_path.iterdir())
