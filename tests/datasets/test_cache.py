@@ -11,7 +11,7 @@ from researchpacs import datasets
 from researchpacs.errors import InvalidInputError, NotFoundError
 
 FEW = 3
-DIGEST_OF_FEW = "bf3f3cab6659c59eb559d90d6c7711c85364b7c347156160fa8e23ae8452a659"
+DIGEST_OF_FEW = "ada4c3105c0d7a453fb4041a18f1c387c28487e4ebe26054d146b9e49fb2e444"
 """Of the bytes of all files in order: holds on every machine, or the data set is not the same everywhere."""
 
 

@@ -85,7 +85,7 @@ def test_half_maximum_diameter_is_the_truth_in_every_direction_of_thin_slices(ca
 def test_ends_span_the_diameter_about_the_centre() -> None:
     for name, diameter in zip(CHESTS, (12.0, 8.0), strict=True):
         nodule = datasets.truth(name)["nodule"]
-        first, second = np.array(nodule["ends_lps"])
+        first, second = np.array(nodule["diameter_ends_lps"])
         assert np.linalg.norm(second - first) == diameter == nodule["diameter_mm"]
         assert ((first + second) / 2).tolist() == list(nodule["center_lps"])
 

@@ -71,8 +71,8 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
     Returns
     -------
     truth
-        Of a chest: ``nodule`` with its ``center_lps``, ``diameter_mm``, ``hu`` and ``ends_lps`` (of a diameter along
-        x); ``organs``, each with ``hu`` and ``point_lps``, well inside; ``spacing`` and ``shape`` in (z, y, x);
+        Of a chest: ``nodule`` with its ``center_lps``, ``diameter_mm``, ``hu`` and ``diameter_ends_lps`` (along x);
+        ``organs``, each with ``hu`` and ``point_lps``, well inside; ``spacing`` and ``shape`` in (z, y, x);
         ``origin_lps``, the centre of the first voxel; PatientID, StudyInstanceUID, SeriesInstanceUID,
         FrameOfReferenceUID and SOPInstanceUIDs from the feet up. Of ``pydicom_samples``: ``files``.
 
@@ -101,7 +101,7 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
             "center_lps": (x, y, z),
             "diameter_mm": nodule["diameter_mm"],
             "hu": nodule["hu"],
-            "ends_lps": ((x - radius, y, z), (x + radius, y, z)),
+            "diameter_ends_lps": ((x - radius, y, z), (x + radius, y, z)),
         },
         "organs": {name: {"hu": hu[name], "point_lps": point(at)} for name, at in table["organs"].items()},
         "spacing": acquisition.spacing,

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from researchpacs.datasets._chest import Chest
+from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 
 __all__ = ["Acquisition", "write_ct"]
 
-NAMESPACE = UUID("9b6a1a52-3c1b-5d0f-9a57-6a4c5d2f1e08")
 INTERCEPT = -1024
 GREATEST = 4095
 
@@ -86,7 +85,7 @@ def _save(ds: Dataset, path: Path) -> None:
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _uid("implementation")
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = "RESEARCHPACS"
     FileDataset(None, ds, preamble=b"\0" * 128, file_meta=meta).save_as(path, enforce_file_format=True)  # type: ignore[arg-type]
 
@@ -179,6 +178,5 @@ def _decimals(values: Sequence[float]) -> list[str]:
     return [f"{value:.6f}".rstrip("0").rstrip(".") for value in values]
 
 
-def _uid(*names: str) -> UID:
-    """UIDs from names, under the root of UUIDs (PS3.5 B.2)."""
-    return UID(f"2.25.{uuid5(NAMESPACE, '/'.join(names)).int}")
+def _uid(kind: str, *names: str) -> UID:
+    return UID(derived_uid(kind, "sample data", *names))

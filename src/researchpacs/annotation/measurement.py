@@ -1,0 +1,224 @@
+"""A measurement: a number, its unit, and where in the patient it was taken. Points are (x, y, z) LPS mm."""
+
+import getpass
+import html
+import math
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+from unicodedata import category
+
+from researchpacs.dicom.codes import Code
+from researchpacs.dicom.uids import derived_uid
+from researchpacs.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["LONGEST_NAME", "UNPRINTABLE", "Measurement", "Point"]
+
+Point = tuple[float, float, float]
+
+UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories that no one-line text has: controls, halves of characters, line and paragraph separators."""
+
+_DECIMALS = 6
+"""Of a value in mm: fits a decimal string (VR DS) of 16 characters up to a kilometre."""
+LONGEST_NAME = 64
+"""Characters of a person name (PS3.5 6.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A measurement on a series; made by `Measurement.length`.
+
+    Equal content is an equal measurement with equal UIDs, whenever it is made: saving it again stores nothing new.
+    """
+
+    kind: Literal["length"]
+    points_lps: tuple[Point, ...]
+    """Rounded to single precision, as SCOORD3D keeps them: at most 0.00002 mm off within 500 mm."""
+    value: float
+    unit: str
+    """UCUM."""
+    label: str
+    series_uid: str
+    """SeriesInstanceUID of what was measured."""
+    frame_of_reference_uid: str
+    author: str
+    """Who measured: a person's or a login name; ``^`` separates the parts of a DICOM name."""
+    finding: Code | None = None
+    site: Code | None = None
+    algorithm: str | None = None
+    """Name and version of the program that measured, such as ``"nnU-Net 2.5"``; None: a person did."""
+    created_at: datetime | None = None
+    """When it was measured, UTC; None: not told. It is content: measured again later, it is another measurement."""
+    tracking_uid: str = field(default="")
+    """Derived from all of the above unless given."""
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "points_lps", tuple(_single(_as_point(point)) for point in self.points_lps))
+        set_field(self, "value", _as_value(self.value))
+        set_field(self, "label", _as_text(self.label, "label"))
+        set_field(self, "author", _as_author(self.author))
+        set_field(self, "algorithm", _as_algorithm(self.algorithm))
+        set_field(self, "created_at", _as_utc(self.created_at))
+        if not self.tracking_uid:
+            set_field(self, "tracking_uid", derived_uid("tracking", *self._content()))
+
+    @classmethod
+    def length(
+        cls,
+        vol: "xr.DataArray",
+        p_lps: Sequence[float],
+        q_lps: Sequence[float],
+        *,
+        label: str | Code,
+        author: str | None = None,
+        finding: Code | None = None,
+        site: Code | None = None,
+        algorithm: str | None = None,
+        created_at: datetime | None = None,
+    ) -> "Measurement":
+        """Measure the distance between two points.
+
+        Parameters
+        ----------
+        vol
+            The volume the points were chosen in: gives the series and the Frame of Reference.
+        p_lps, q_lps
+            ``(x, y, z)`` mm.
+        label
+            A name for it, or a code: then its meaning is the name and it is the finding too.
+        author
+            Who measured; unless given ``RESEARCHPACS_AUTHOR`` from the environment, else the login name.
+        finding, site
+            What was measured, and where.
+        algorithm
+            Name and version of the program that chose the points, ``"NAME VERSION"``.
+        created_at
+            When, with a time zone. Left out, nothing is claimed about it, and running a notebook twice gives the same
+            measurement.
+
+        Raises
+        ------
+        InvalidInputError
+            Points that are not three finite numbers each or fall together, an empty label, no author to be found.
+        GeometryError
+            An array that does not know its series or its geometry.
+        """
+        geometry = getattr(vol, "dicom", None)
+        if geometry is None:
+            raise InvalidInputError(
+                f"cannot measure on a {type(vol).__name__}; give a volume as open_volume and read_volume return it"
+            )
+        p, q = _as_point(p_lps), _as_point(q_lps)
+        if p == q:
+            raise InvalidInputError("both ends of the length are the same point; give two")
+        if isinstance(label, Code):
+            finding = finding or label
+            label = label.meaning
+        return cls(
+            kind="length",
+            points_lps=(p, q),
+            value=math.dist(p, q),
+            unit="mm",
+            label=label,
+            series_uid=geometry.series,
+            frame_of_reference_uid=geometry.frame_of_reference_uid,
+            author=author if author is not None else _default_author(),
+            finding=finding,
+            site=site,
+            algorithm=algorithm,
+            created_at=created_at,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Measurement {self.kind} {self.value:g} {self.unit} {self.label!r} on series ...{self.series_uid[-8:]}>"
+        )
+
+    def _repr_html_(self) -> str:
+        points = "<br>".join(", ".join(f"{value:.1f}" for value in point) for point in self.points_lps)
+        cells = {
+            self.kind: f"{self.value:.1f} {html.escape(self.unit)}",
+            "label": html.escape(self.label),
+            "points (LPS mm)": points,
+            "series": f"...{html.escape(self.series_uid[-12:])}",
+            "author": html.escape(self.author),
+        }
+        rows = "".join(f"<tr><th style='text-align:left'>{key}</th><td>{cell}</td></tr>" for key, cell in cells.items())
+        return f"<table>{rows}</table>"
+
+    def _content(self) -> list[str]:
+        parts = (self.series_uid, self.frame_of_reference_uid, self.kind, self.points_lps, self.value, self.unit)
+        told = (self.label, self.finding, self.site, self.author, self.algorithm, self.created_at)
+        return [str(part) for part in (*parts, *told)]
+
+
+def _as_point(values: Iterable[float]) -> Point:
+    try:
+        numbers = [] if isinstance(values, str | bytes) else [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise InvalidInputError(f"a point has three finite numbers, x, y and z in LPS mm; this one is {values!r}")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _single(point: Point) -> Point:
+    try:
+        x, y, z = struct.unpack("<3f", struct.pack("<3f", *point))
+    except OverflowError:
+        raise InvalidInputError(f"the point {point} is further away than a report can say; points are in mm") from None
+    return x, y, z
+
+
+def _as_value(value: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidInputError(f"a measured value is a finite number; this one is {value!r}")
+    return round(float(value), _DECIMALS)
+
+
+def _as_text(text: str, name: str) -> str:
+    stripped = text.strip() if isinstance(text, str) else ""
+    if not stripped or any(category(character) in UNPRINTABLE for character in stripped):
+        raise InvalidInputError(f"the {name} of a measurement is one line of text; this one is {text!r}")
+    return stripped
+
+
+def _as_author(author: str) -> str:
+    name = _as_text(author, "author").rstrip("^")
+    if not name or len(name) >= LONGEST_NAME or set(name) & set("\\="):
+        raise InvalidInputError(
+            f"an author is a name of less than {LONGEST_NAME} characters, without backslash and equals sign"
+        )
+    return name
+
+
+def _as_algorithm(algorithm: str | None) -> str | None:
+    if algorithm is None:
+        return None
+    text = _as_text(algorithm, "algorithm")
+    if " " not in text:
+        raise InvalidInputError(f"an algorithm has a name and a version, as in 'nnU-Net 2.5'; this one is {text!r}")
+    return text
+
+
+def _as_utc(time: datetime | None) -> datetime | None:
+    if time is not None and time.tzinfo is None:
+        raise InvalidInputError("created_at has no time zone; use datetime.now(timezone.utc), or leave it out")
+    return time.astimezone(UTC) if time else None
+
+
+def _default_author() -> str:
+    if author := os.environ.get("RESEARCHPACS_AUTHOR"):
+        return author
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise InvalidInputError("no login name to be found; pass author=... or set RESEARCHPACS_AUTHOR") from error
