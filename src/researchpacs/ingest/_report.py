@@ -51,7 +51,7 @@ class IngestReport:
         return Counter(outcome.reason for outcome in self._outcomes if outcome.reason)
 
     def df(self) -> "pd.DataFrame":
-        """One row an input: path, outcome, reason, SOPInstanceUID (None where the input has none)."""
+        """One row an input: path, outcome, reason, SOPInstanceUID (missing where the input has none)."""
         import pandas as pd
 
         columns = ["path", "outcome", "reason", "SOPInstanceUID"]

@@ -35,7 +35,7 @@ def path_tasks(path: Path, source: str, *, copy: bool) -> Iterator[Task | Refusa
 
 def is_junk(name: str) -> bool:
     """Whether a file or folder of this name holds no instance: hidden, a desktop's, or a DICOMDIR."""
-    return name.startswith(".") or name.lower() in _JUNK
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in _JUNK
 
 
 def _walk(root: Path, *, copy: bool) -> Iterator[Task | Refusal]:
