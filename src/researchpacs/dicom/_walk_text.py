@@ -5,7 +5,7 @@ import struct
 import warnings
 from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.valuerep import TEXT_VR_DELIMS
 
 __all__ = ["as_text", "knows_character_set", "problem_of"]
@@ -69,7 +69,7 @@ def as_text(value: bytes, vr: str, character_set: bytes, *, little_endian: bool)
     values = text.rstrip("\0 ").split("\\")
     if vr in ("SH", "LO", "UC"):
         values = [one.rstrip("\0 ") for one in values]
-    elif vr in ("AE", "DS", "IS"):
+    elif vr in ("AE", "DS", "IS", "UI"):
         values = [one.strip() for one in values]
     elif vr == "PN":  # empty component groups at the end are no part of a name
         values = [one.rstrip("=") for one in values]
@@ -99,18 +99,24 @@ def _decode(value: bytes, character_set: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def _encodings(character_set: bytes) -> tuple[str, ...]:
-    names = character_set.decode("latin-1").rstrip("\0 ").split("\\")
-    if not knows_character_set(character_set):
-        return (default_encoding,)
+    names = [name if _is_known(name) else "ISO_IR 6" for name in _names(character_set)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tuple(convert_encodings(names if len(names) > 1 else names[0]))
+        return tuple(convert_encodings(names))
 
 
 def knows_character_set(character_set: bytes) -> bool:
-    """Whether SpecificCharacterSet names what DICOM defines, or what its writers mistake for that.
+    """Whether SpecificCharacterSet names what DICOM defines, or what its writers mistake for that."""
+    return all(map(_is_known, _names(character_set)))
 
-    pydicom takes any other name for one of Python's codecs, of which some are slow and some no text at all.
+
+def _names(character_set: bytes) -> list[str]:
+    return character_set.decode("latin-1").rstrip("\0 ").split("\\")
+
+
+def _is_known(name: str) -> bool:
+    """Whether pydicom maps the name itself.
+
+    It takes any other for one of Python's codecs, of which some are slow and some no text at all.
     """
-    names = character_set.decode("latin-1").rstrip("\0 ").split("\\")
-    return all(name in python_encoding or _MISSPELT.match(name) for name in names)
+    return name in python_encoding or _MISSPELT.match(name) is not None
