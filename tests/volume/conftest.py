@@ -22,6 +22,7 @@ ATTRIBUTES = (
     "RescaleType",
     "PixelPaddingValue",
     "ImageType",
+    "ModalityLUTSequence",
 )
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
@@ -35,7 +36,7 @@ class FolderSeries:
 
     def attributes(self) -> Mapping[str, object]:
         ds = pydicom.dcmread(self.paths[0], stop_before_pixels=True)
-        return {keyword: ds.get(keyword) for keyword in ATTRIBUTES}
+        return {keyword: ds.get(keyword) for keyword in ATTRIBUTES if keyword in ds}
 
     def frames(self) -> Sequence[Frame]:
         return [_frame(path) for path in self.paths if "Rows" in pydicom.dcmread(path, stop_before_pixels=True)]
@@ -70,6 +71,9 @@ def _frame(path: Path) -> Frame:
             pixel_representation=ds.get("PixelRepresentation", 0),
             photometric_interpretation=ds.PhotometricInterpretation,
             planar_configuration=ds.get("PlanarConfiguration", 0),
+            high_bit=ds.HighBit
+            if ds.get("HighBit", ds.get("BitsStored", 1) - 1) != ds.get("BitsStored", 1) - 1
+            else None,
             pixel_keyword=next(k for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if k in ds),
         ),
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from researchpacs.errors import (
     AccessError,
@@ -103,6 +104,19 @@ def test_mosaics_are_refused(make_series):
 
     with pytest.raises(UnsupportedError, match="mosaic"):
         open_volume(make_series(heights(0, 2), each=tile))
+
+
+def test_a_modality_lut_is_not_passed_over(make_series):
+    def tabulate(_, ds):
+        table = Dataset()
+        table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [2, 0, 16], "US", b"\0\0d\0"
+        ds.ModalityLUTSequence = [table]
+        del ds.RescaleSlope, ds.RescaleIntercept
+
+    series = make_series(heights(0, 2), each=tabulate)
+    with pytest.raises(UnsupportedError, match="Modality LUT"):
+        open_volume(series)
+    assert read_volume(series, rescale=False).shape == (2, 5, 6)
 
 
 @pytest.mark.parametrize("slope", ["0", "1e999"])

@@ -108,6 +108,7 @@ def _stands_as_in_memory(piece: Slice) -> bool:
         piece.byte_offset is not None
         and layout.transfer_syntax_uid in LITTLE_ENDIAN
         and layout.pixel_keyword == "PixelData"
+        and layout.highest_bit == layout.bits_stored - 1
         and sys.byteorder == "little"
     )
 

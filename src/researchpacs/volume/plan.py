@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from researchpacs.dicom.geometry import Geometry, blame, classify
+from researchpacs.dicom.geometry import blame, classify
 from researchpacs.dicom.pixels import PixelLayout, stored_dtype
 from researchpacs.errors import GeometryError, InvalidInputError, PixelDataError, UnsupportedError
 from researchpacs.model import Frame, SeriesSource
+from researchpacs.volume._attributes import attributes_of, describe, text
 from researchpacs.volume._refusal import refusal
 
 __all__ = ["Plan", "plan"]
@@ -61,23 +62,23 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     """
     _require_policy(on_irregular)
     given = series.frames()
-    attributes = series.attributes()
+    attributes = attributes_of(series)
     geometry, order = classify(given)
     if not geometry.is_volume:
         raise refusal(series.uid, geometry, blame(given))
     frames = tuple(given[k] for k in order)
-    _require_readable(series.uid, frames, attributes)
+    _require_readable(series.uid, frames, attributes, rescale=rescale)
     stored = np.result_type(*{stored_dtype(frame.layout) for frame in frames})
     return Plan(
         series_uid=series.uid,
-        frame_of_reference_uid=str(attributes.get("FrameOfReferenceUID") or "") or _own_frame_of_reference(series.uid),
+        frame_of_reference_uid=text(attributes, "FrameOfReferenceUID") or _own_frame_of_reference(series.uid),
         frames=frames,
         shape=geometry.shape,
         affine_lps=geometry.affine_lps or _single_slice_affine(frames[0]),
         spacing_z_known=geometry.affine_lps is not None,
         dtype=(rescaled_dtype(frames) if rescale else stored).str,
         rescale=rescale,
-        attrs=_attrs(series.uid, attributes, geometry, rescale=rescale),
+        attrs=describe(series.uid, attributes, geometry, rescale=rescale),
     )
 
 
@@ -114,11 +115,16 @@ def _require_policy(on_irregular: str) -> None:
         raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
 
 
-def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str, object]) -> None:
+def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str, object], *, rescale: bool) -> None:
     series = f"series ...{uid[-8:]}"
     if "MOSAIC" in str(attributes.get("ImageType", "")):
         raise UnsupportedError(
             f"{series} holds mosaics, many slices tiled in one image; they come with a later version"
+        )
+    if rescale and "ModalityLUTSequence" in attributes:
+        raise UnsupportedError(
+            f"{series} maps its values by a table (Modality LUT), which comes with a later version; "
+            "rescale=False gives the stored values"
         )
     for layout in {frame.layout for frame in frames}:
         if layout.samples_per_pixel != 1 or layout.photometric_interpretation == "PALETTE COLOR":
@@ -147,33 +153,3 @@ def _single_slice_affine(frame: Frame) -> Affine:
     affine = np.eye(4)
     affine[:3] = np.column_stack([normal / np.linalg.norm(normal), down, right, frame.position])
     return tuple(map(tuple, affine.tolist()))
-
-
-PET_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "PROPCNTS": "counts", "NONE": "1"}
-"""Defined Terms of Units (PS3.3 C.8.9.1) as they are commonly written; all others are kept as they are."""
-
-
-def _attrs(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, rescale: bool) -> Mapping[str, object]:
-    attrs: dict[str, object] = {
-        "Modality": str(attributes.get("Modality") or ""),
-        "SeriesInstanceUID": uid,
-        "StudyInstanceUID": str(attributes.get("StudyInstanceUID") or ""),
-        "units": _units(attributes) if rescale else "stored value",
-        "history": ("opened: one slice" if geometry.reasons else "opened: uniform",),
-    }
-    padding = attributes.get("PixelPaddingValue")
-    if isinstance(padding, int | float):
-        attrs["PixelPaddingValue"] = padding
-    return attrs
-
-
-def _units(attributes: Mapping[str, object]) -> str:
-    modality = attributes.get("Modality")
-    pet = str(attributes.get("Units") or "")
-    if modality in ("PT", "NM") and pet:
-        return PET_UNITS.get(pet, pet)
-    rescale_type = str(attributes.get("RescaleType") or "")
-    if rescale_type and rescale_type != "US":  # US is "unspecified" (PS3.3 C.11.1.1.2)
-        return rescale_type
-    # Without a type the output of CT is in Hounsfield units (PS3.3 C.8.2.1.1.2).
-    return "HU" if modality == "CT" else ""

@@ -1,0 +1,53 @@
+"""What a volume says of itself beside its geometry: modality, unit, origin."""
+
+import json
+from collections import ChainMap
+from collections.abc import Mapping
+
+from researchpacs.dicom.geometry import Geometry
+from researchpacs.model import SeriesSource
+
+__all__ = ["attributes_of", "describe", "text"]
+
+UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "PROPCNTS": "counts", "NONE": "1"}
+"""Defined Terms of Units (PS3.3 C.8.9.1) as they are commonly written; all others are kept as they are."""
+
+
+def attributes_of(series: SeriesSource) -> Mapping[str, object]:
+    """Give the columns of a series, and what its instances have in common, by keyword."""
+    columns = series.attributes()
+    tags = columns.get("tags")
+    common = json.loads(tags) if isinstance(tags, str) else {}
+    return ChainMap({k: v for k, v in columns.items() if v is not None}, common)
+
+
+def text(attributes: Mapping[str, object], keyword: str) -> str:
+    """Give an attribute as text, empty where it is absent or, as NULL in a table may be, no text."""
+    value = attributes.get(keyword)
+    return value if isinstance(value, str) else ""
+
+
+def describe(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, rescale: bool) -> Mapping[str, object]:
+    """Give the attributes of the DataArray; no geometry among them, for that is in the coordinates."""
+    described: dict[str, object] = {
+        "Modality": text(attributes, "Modality"),
+        "SeriesInstanceUID": uid,
+        "StudyInstanceUID": text(attributes, "StudyInstanceUID"),
+        "units": _units(attributes) if rescale else "stored value",
+        "history": ("opened: one slice" if geometry.reasons else "opened: uniform",),
+    }
+    padding = attributes.get("PixelPaddingValue")
+    if isinstance(padding, int | float):
+        described["PixelPaddingValue"] = padding
+    return described
+
+
+def _units(attributes: Mapping[str, object]) -> str:
+    modality, of_pet = text(attributes, "Modality"), text(attributes, "Units")
+    if modality in ("PT", "NM") and of_pet:
+        return UNITS.get(of_pet, of_pet)
+    rescale_type = text(attributes, "RescaleType")
+    if rescale_type and rescale_type != "US":  # US is "unspecified" (PS3.3 C.11.1.1.2)
+        return rescale_type
+    # Without a type the output of CT is in Hounsfield units (PS3.3 C.8.2.1.1.2).
+    return "HU" if modality == "CT" else ""
