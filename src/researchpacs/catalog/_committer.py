@@ -7,17 +7,20 @@ because the sequence number is committed with the rows.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
 
-from researchpacs.archive import Archive
+from researchpacs.archive import Archive, Stored
 from researchpacs.catalog import _ddl
 from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
-from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.model import Change
+
+if TYPE_CHECKING:
+    from researchpacs.dicom.values import Memory
 
 __all__ = ["Batch", "Committer"]
 
@@ -52,6 +55,7 @@ class Committer:
     def __init__(self, con: duckdb.DuckDBPyConnection, archive: Archive) -> None:
         self._con = con
         self._archive = archive
+        self._memory: Memory = {}
         self.instances = 0
         """Instances written so far."""
         self.deleted = 0
@@ -124,14 +128,14 @@ class Committer:
             batch.last = since
             yield batch
 
-    def _take(self, batch: Batch, change: Change, known: Mapping[str, object]) -> None:
+    def _take(self, batch: Batch, change: Change, known: Mapping[str, Stored]) -> None:
         identity = change.identity
         batch.last = change.seq
         batch.touched[change.key] = (identity.patient_key, identity.study_uid, identity.series_uid, identity.sop_uid)
         batch.stored.pop(change.key, None)
         # What was deleted meanwhile is not known any more; its deletion comes later in the feed.
         if change.kind == "stored" and change.key in known:
-            batch.stored[change.key] = read_instance(self._archive, known[change.key])  # type: ignore[arg-type]
+            batch.stored[change.key] = read_instance(self._archive, known[change.key], self._memory)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -140,11 +144,8 @@ class Committer:
         if batch.touched:
             series = {key[:3] for key in batch.touched.values()}
             instances = self._replace_instances(batch, series)
-            layouts = {
-                _key(row, _INSTANCE): PixelLayout(**row["pixel_layout"]) for row in instances if row["pixel_layout"]
-            }
             made = self._replace("series", _SERIES, series, _grouped(instances, _SERIES), series_row)
-            self._replace_geometry(series, made, layouts)
+            self._replace_geometry(series, made)
             studies = {key[:2] for key in series}
             all_series = rows_where(self._con, "series", "StudyInstanceUID", {key[1] for key in studies})
             self._replace("studies", _STUDY, studies, _grouped(all_series, _STUDY), study_row)
@@ -185,10 +186,10 @@ class Committer:
         insert_rows(self._con, table, made)
         return made
 
-    def _replace_geometry(self, keys: set[Key], series: Sequence[Row], layouts: Mapping[Key, PixelLayout]) -> None:
+    def _replace_geometry(self, keys: set[Key], series: Sequence[Row]) -> None:
         frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", {key[2] for key in keys}), _SERIES)
         delete_rows(self._con, "geometry", _SERIES, keys)
-        made = [geometry_row(row, frames.get(_key(row, _SERIES), []), layouts) for row in series]
+        made = [geometry_row(row, frames.get(_key(row, _SERIES), [])) for row in series]
         insert_rows(self._con, "geometry", made)
 
     def _in_transaction(self, work: Callable[[], None]) -> None:

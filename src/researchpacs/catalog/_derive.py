@@ -71,26 +71,11 @@ def patient_row(studies: Iterable[Row]) -> Row:
     }
 
 
-def geometry_row(series: Row, frames: Sequence[Row], layouts: Mapping[tuple[str, ...], PixelLayout]) -> Row:
-    """Say what the frames of a series physically are.
-
-    Parameters
-    ----------
-    series
-        Its row.
-    frames
-        Its rows of ``frames``.
-    layouts
-        By patient, study, series and SOP Instance UID.
-    """
+def geometry_row(series: Row, frames: Iterable[Row]) -> Row:
+    """Say what the frames of a series, its rows of ``frames``, physically are."""
     ordered = sorted(frames, key=lambda row: (row["SOPInstanceUID"], row["frame_index"]))
     placed = [
-        _Placed(
-            row["position"],
-            row["orientation"],
-            row["pixel_spacing"],
-            layouts.get((row["patient_key"], row["StudyInstanceUID"], row["SeriesInstanceUID"], row["SOPInstanceUID"])),
-        )
+        _Placed(row["position"], row["orientation"], row["pixel_spacing"], PixelLayout(**row["pixel_layout"]))
         for row in ordered
     ]
     found, _ = classify(placed)
@@ -117,7 +102,7 @@ class _Placed:
     position: Sequence[float] | None
     orientation: Sequence[float] | None
     pixel_spacing: Sequence[float] | None
-    layout: PixelLayout | None
+    layout: PixelLayout
 
 
 def _by_number(number: str, *uids: str) -> Callable[[Row], tuple[Any, ...]]:

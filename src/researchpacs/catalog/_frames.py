@@ -16,13 +16,11 @@ __all__ = ["frames_of_series"]
 _EXISTS = f"select 1 from {NAME}.main.series where SeriesInstanceUID = $uid limit 1"  # noqa: S608
 _FRAMES = f"""
 select
-    f.SOPInstanceUID, f.frame_index, i.InstanceNumber, f.position, f.orientation, f.pixel_spacing,
-    f.rescale_slope, f.rescale_intercept, f.byte_offset, f.byte_length, i.pixel_layout::varchar,
-    f.patient_key, f.StudyInstanceUID
-from {NAME}.main.frames f
-join {NAME}.main.instances i using (patient_key, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID)
-where f.SeriesInstanceUID = $uid and i.SeriesInstanceUID = $uid
-order by i.InstanceNumber, f.SOPInstanceUID, f.frame_index
+    SOPInstanceUID, frame_index, InstanceNumber, position, orientation, pixel_spacing, rescale_slope, rescale_intercept,
+    byte_offset, byte_length, pixel_layout::varchar, patient_key, StudyInstanceUID
+from {NAME}.main.frames
+where SeriesInstanceUID = $uid
+order by InstanceNumber, SOPInstanceUID, frame_index
 """  # noqa: S608
 
 

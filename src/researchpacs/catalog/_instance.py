@@ -11,10 +11,10 @@ from researchpacs.archive import Archive, Stored
 from researchpacs.catalog._tables import Column, keyword_columns, tables
 from researchpacs.catalog._typed import flattened, typed_columns
 from researchpacs.dicom.encapsulation import frame_ranges
-from researchpacs.dicom.frames import frames_of
+from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header, read_trailer
 from researchpacs.dicom.pixels import layout_of
-from researchpacs.dicom.values import read_tags, reading_quietly
+from researchpacs.dicom.values import Memory, read_tags, reading_quietly
 from researchpacs.errors import PixelDataError
 
 __all__ = ["InstanceRows", "read_instance"]
@@ -46,7 +46,7 @@ class InstanceRows:
             self.issues.append(row)
 
 
-def read_instance(archive: Archive, stored: Stored) -> InstanceRows:
+def read_instance(archive: Archive, stored: Stored, memory: Memory) -> InstanceRows:
     """Read an instance's header from the archive and make its rows.
 
     An instance whose file cannot be read keeps what the archive knows of it, and an issue that says so.
@@ -56,17 +56,19 @@ def read_instance(archive: Archive, stored: Stored) -> InstanceRows:
         rows.note(issue.keyword, issue.problem)
     try:
         with reading_quietly():
-            _read_file(rows, archive, stored)
+            _read_file(rows, archive, stored, memory)
     except Exception as error:  # one instance that cannot be read never stops the catalog
         rows.note("", f"the file could not be read for the catalog ({type(error).__name__})")
     return rows
 
 
-def _read_file(rows: InstanceRows, archive: Archive, stored: Stored) -> None:
+def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Memory) -> None:
     header = archive.read(stored.key, 0, stored.header_length)
     ds = read_header(header, dataset_offset=stored.dataset_offset, transfer_syntax_uid=stored.transfer_syntax_uid)
     _add_frames(rows, archive, stored, ds)
-    _add_tags(rows, archive, stored, ds)
+    _add_tags(rows, archive, stored, ds, memory)
+    for frame in rows.frames:
+        frame["InstanceNumber"] = rows.instance["InstanceNumber"]
     if stored.sop_class_uid.startswith(_REPORTS):
         _add_measurements(rows, stored, ds)
 
@@ -101,8 +103,8 @@ def _identity(stored: Stored) -> Row:
     }
 
 
-def _add_tags(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset) -> None:
-    tags, oddities = read_tags(ds)
+def _add_tags(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset, memory: Memory) -> None:
+    tags, oddities = read_tags(ds, memory)
     trailer = _trailer(archive, stored, rows.frames)
     if trailer is not None:
         more, odder = read_tags(trailer)
@@ -136,7 +138,7 @@ def _add_frames(rows: InstanceRows, archive: Archive, stored: Stored, ds: Datase
     if "ModalityLUTSequence" in ds:
         rows.note("ModalityLUTSequence", "is not applied: rescaled values are the stored ones")
     rows.frames = [_frame_row(rows.instance, frame) for frame in frames_of(ds, layout, ranges)]
-    rows.instance |= {"frame_count": len(rows.frames), "pixel_layout": asdict(layout)}
+    rows.instance["frame_count"] = len(rows.frames)
 
 
 def _has_pixels(stored: Stored, ds: Dataset) -> bool:
@@ -145,7 +147,7 @@ def _has_pixels(stored: Stored, ds: Dataset) -> bool:
     return stored.header_length < stored.size
 
 
-def _frame_row(instance: Row, frame: Any) -> Row:
+def _frame_row(instance: Row, frame: FrameRow) -> Row:
     parents = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     return {
         **{name: instance[name] for name in parents},
@@ -159,6 +161,7 @@ def _frame_row(instance: Row, frame: Any) -> Row:
         "dimension_indices": frame.dimension_indices,
         "byte_offset": frame.byte_offset,
         "byte_length": frame.byte_length,
+        "pixel_layout": asdict(frame.layout),
     }
 
 

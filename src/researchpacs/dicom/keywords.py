@@ -100,8 +100,8 @@ _STUDY_MODULES = """
     ClinicalTrialTimePointTypeCodeSequence LongitudinalTemporalOffsetFromEvent LongitudinalTemporalEventType
     ConsentForClinicalTrialUseSequence
 """
-_PATIENT = frozenset(_PATIENT_MODULES.split())
-_STUDY = frozenset(_STUDY_MODULES.split())
+_PATIENT = frozenset(_PATIENT_MODULES.split()) | set(MAIN["patient"])
+_STUDY = frozenset(_STUDY_MODULES.split()) | set(MAIN["study"])
 _INSTANCE = frozenset(MAIN["instance"])
 
 

@@ -18,11 +18,13 @@ Pixel data are not attributes here.
 """
 
 import hashlib
+import logging
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pydicom.datadict import DicomDictionary, keyword_for_tag  # type: ignore[attr-defined]
@@ -35,14 +37,21 @@ from pydicom.valuerep import PersonName
 
 from researchpacs.dicom.scan import Oddity
 
-__all__ = ["JSON", "read_tags", "reading_quietly", "tags_of"]
+__all__ = ["JSON", "Memory", "read_tags", "reading_quietly", "tags_of"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
+Remembered: TypeAlias = tuple["JSON", list[Oddity]]
+Memory: TypeAlias = dict[tuple[Any, ...], Remembered]
+"""What became of an element's bytes."""
+
+LONGEST_REMEMBERED = 65_536
+MOST_REMEMBERED = 50_000
 LONGEST_HEX = 64
 """Bytes up to which a binary value is kept itself."""
 
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_BREAKS = "has a value that breaks its value representation"
 _UNSIGNED = ("US or SS", "US or SS or OW", "US or OW")
 
 
@@ -62,63 +71,119 @@ def tags_of(ds: Dataset) -> dict[str, JSON]:
     return read_tags(ds)[0]
 
 
-def read_tags(ds: Dataset) -> tuple[dict[str, JSON], tuple[Oddity, ...]]:
-    """Give every attribute of a data set by keyword, and what is odd about their values."""
-    reader = _Reader()
+def read_tags(ds: Dataset, memory: Memory | None = None) -> tuple[dict[str, JSON], tuple[Oddity, ...]]:
+    """Give every attribute of a data set by keyword, and what is odd about their values.
+
+    Parameters
+    ----------
+    ds
+        As pydicom read it.
+    memory
+        What was made of the same bytes before. An instance mostly repeats its series: give one memory to many calls.
+        Values are shared between the results; do not alter them.
+    """
+    reader = _Reader({} if memory is None else memory)
     with reading_quietly():
-        tags = reader.attributes(ds, [ds])
-    return tags, tuple(reader.oddities)
+        tags, oddities = reader.attributes(ds, [ds])
+    if len(reader.memory) > MOST_REMEMBERED:
+        reader.memory.clear()
+    return tags, tuple(oddities)
 
 
 @contextmanager
 def reading_quietly() -> Iterator[None]:
-    """Keep pydicom's warnings in: they name values, and what is odd is told as an `Oddity` instead."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep pydicom's warnings in: they quote values, and what is odd is told as an `Oddity` instead."""
+    logger = logging.getLogger("pydicom")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 class _Reader:
     """One pass over a data set."""
 
-    def __init__(self) -> None:
-        self.oddities: list[Oddity] = []
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
 
-    def attributes(self, ds: Dataset, ancestors: list[Dataset]) -> dict[str, JSON]:
+    def attributes(self, ds: Dataset, ancestors: list[Dataset]) -> tuple[dict[str, JSON], list[Oddity]]:
         found: dict[str, JSON] = {}
-        for tag in sorted(ds.keys()):
-            if tag in _PIXEL_DATA:
+        oddities: list[Oddity] = []
+        charset = str(ds.original_character_set)
+        creators: dict[int, str | None] = {}
+        # items() gives elements as they were read; asking for one by its tag converts it.
+        for tag, element in sorted(ds.items(), key=_by_tag):
+            number = int(tag)
+            if number in _PIXEL_DATA:
                 continue
-            name = _name_of(tag)
-            value = self._value(ds, tag, name, ancestors)
-            found[name] = {"creator": _creator_of(ds, tag), "value": value} if name[0] == "(" else value
-        return found
+            name = _name_of(number)
+            block = number >> 8
+            if name[0] == "(" and block not in creators:
+                creators[block] = _creator_of(ds, tag)
+            creator = creators.get(block) if name[0] == "(" else None
+            value, odd = self._remembered(ds, tag, element, (creator, charset), ancestors)
+            found[name] = {"creator": creator, "value": value} if name[0] == "(" else value
+            oddities += odd
+        return found, oddities
 
-    def _value(self, ds: Dataset, tag: BaseTag, name: str, ancestors: list[Dataset]) -> JSON:
+    def _remembered(
+        self, ds: Dataset, tag: BaseTag, element: Any, context: tuple[str | None, str], ancestors: list[Dataset]
+    ) -> Remembered:
+        raw = element.value if isinstance(element, RawDataElement) else None
+        if not isinstance(raw, bytes) or len(raw) > LONGEST_REMEMBERED:
+            return self._value(ds, tag, ancestors)[0]
+        key = (int(tag), element.VR, raw, element.is_little_endian, context)
+        known = self.memory.get(key)
+        if known is None:
+            known, depends_on_others = self._value(ds, tag, ancestors)
+            if not depends_on_others:
+                self.memory[key] = known
+        return known
+
+    def _value(self, ds: Dataset, tag: BaseTag, ancestors: list[Dataset]) -> tuple[Remembered, bool]:
+        """The value with its oddities, and whether it depends on other elements of the data set."""
+        name = _name_of(int(tag))
         try:
-            element = _resolved(ds, tag, ancestors)
-            value = element.value
+            element = ds[tag]
             if element.VR == "SQ":
-                return [self.attributes(item, [item, *ancestors]) for item in value or ()]
-            plain = _plain(value)
+                return self._items(element.value, ancestors), ds.original_encoding[0] is not False
+            ambiguous = " or " in element.VR
+            plain = _plain(_resolved(ds, element, ancestors).value if ambiguous else element.value)
         except Exception:  # pydicom raises whatever a broken value trips over; the value itself is kept
-            self.oddities.append(Oddity(name, "the value breaks its value representation"))
-            return _unread(ds, tag)
-        if isinstance(plain, str) and "\ufffd" in plain:
-            self.oddities.append(Oddity(name, "the text is not in the character set that is declared"))
-        return plain
+            return (_unread(ds, tag), [Oddity(name, _BREAKS)]), True
+        problem = _problem_of(element.VR, plain)
+        return (plain, [Oddity(name, problem)] if problem else []), ambiguous
+
+    def _items(self, items: Any, ancestors: list[Dataset]) -> Remembered:
+        found = [self.attributes(item, [item, *ancestors]) for item in items or ()]
+        return [tags for tags, _ in found], [oddity for _, oddities in found for oddity in oddities]
 
 
-def _name_of(tag: BaseTag) -> str:
+def _problem_of(vr: str, plain: JSON) -> str:
+    parts = plain if isinstance(plain, list) else [plain]
+    if vr in {"IS", "DS"} and any(isinstance(part, str) for part in parts):
+        return _BREAKS
+    if any(isinstance(part, str) and "\ufffd" in part for part in parts):
+        return "has text that is not in the character set declared"
+    return ""
+
+
+def _by_tag(pair: tuple[BaseTag, Any]) -> int:
+    return int(pair[0])
+
+
+@lru_cache(maxsize=16_384)
+def _name_of(number: int) -> str:
     # Repeating groups (60xx and the like) share one keyword in the dictionary; only the tag tells them apart.
-    entry = DicomDictionary.get(tag)
+    entry = DicomDictionary.get(number)
     if entry and entry[4]:
         return str(entry[4])
-    if tag.group & 0xFF00 in {0x5000, 0x6000} and tag.group & 0xFF == 0:
-        keyword = keyword_for_tag(tag)
-        if keyword:
-            return keyword
-    return f"({tag.group:04x},{tag.element:04x})"
+    group, element = number >> 16, number & 0xFFFF
+    keyword = keyword_for_tag(number) if group in {0x5000, 0x6000} else ""
+    return keyword or f"({group:04x},{element:04x})"
 
 
 def _creator_of(ds: Dataset, tag: BaseTag) -> str | None:
@@ -132,16 +197,14 @@ def _creator_of(ds: Dataset, tag: BaseTag) -> str | None:
         return None
 
 
-def _resolved(ds: Dataset, tag: BaseTag, ancestors: list[Dataset]) -> DataElement:
-    element = ds[tag]
-    if " or " not in element.VR:
-        return element
-    # Implicit VR leaves open whether a number is signed; Pixel Representation decides, and unsigned is the default.
+def _resolved(ds: Dataset, element: DataElement, ancestors: list[Dataset]) -> DataElement:
+    """Settle a VR that implicit VR leaves open: Pixel Representation says whether numbers are signed."""
     try:
         return correct_ambiguous_vr_element(element, ds, True, ancestors)  # type: ignore[return-value]
     except AttributeError:
+        # There is no Pixel Representation: nothing says that they are.
         if element.VR in _UNSIGNED and isinstance(element.value, bytes) and len(element.value) == 2:
-            return DataElement(tag, "US", int.from_bytes(element.value, "little"))
+            return DataElement(element.tag, "US", int.from_bytes(element.value, "little"))
         return element
 
 
