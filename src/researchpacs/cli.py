@@ -3,13 +3,17 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import researchpacs as rp
 from researchpacs.errors import ResearchPacsError
+
+if TYPE_CHECKING:
+    from researchpacs.ingest import IngestReport
 
 __all__ = ["main"]
 
@@ -56,7 +60,7 @@ def ingest(home: Path | None, paths: tuple[Path, ...], no_copy: bool, progress: 
     with rp.connect(home) as pacs:
         report = pacs.ingest(list(paths), copy=not no_copy, progress=progress)
         if as_json:
-            _print_json({"counts": report.counts, "inputs": _records(report.df())})
+            _print_json({"counts": _counts(report), "inputs": _records(report.df())})
         else:
             click.echo(repr(report))
 
@@ -69,7 +73,7 @@ def ingest(home: Path | None, paths: tuple[Path, ...], no_copy: bool, progress: 
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @as_json
 @click.pass_obj
-def search(home: Path | None, level: Any, filters: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
+def search(home: Path | None, /, level: Any, filters: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Search the catalog: `researchpacs search series Modality=CT StudyDate=2021..2023`.
 
     Repeat a keyword for any-of; `LOW..HIGH` is an inclusive range, either end may be left open.
@@ -149,6 +153,10 @@ def _as_pairs(texts: Iterable[str]) -> Iterable[tuple[str, str]]:
         yield name, value
 
 
+def _counts(report: "IngestReport") -> dict[str, int]:
+    return {kind: getattr(report, kind) for kind in ("stored", "duplicates", "conflicts", "refused")}
+
+
 def _print_frame(frame: Any, *, as_json: bool) -> None:
     if as_json:
         _print_json(_records(frame))
@@ -162,7 +170,7 @@ def _records(frame: Any) -> Any:
 
 def _print_report(report: Any, *, as_json: bool) -> None:
     if as_json:
-        _print_json(report.as_dict())
+        _print_json(asdict(report))
     else:
         click.echo(str(report))
 

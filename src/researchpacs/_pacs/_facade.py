@@ -135,7 +135,7 @@ class Pacs:
         """
         handles = [target] if isinstance(target, Handle) else list(target)
         if dry_run:
-            return sum(len(self.search("instance", **_identifying(handle))) for handle in handles)
+            return sum(len(handle.below("instance")) for handle in handles)
         removed = sum(self.archive.delete(handle.level, handle.uid) for handle in handles)
         self.catalog.sync()
         return removed
@@ -300,10 +300,6 @@ _PLURALS: dict[Level, str] = {
     "series": "series",
     "instance": "instances",
 }
-
-
-def _identifying(handle: Handle) -> dict[str, str]:
-    return {handle.uid_keyword: handle.uid}
 
 
 def _plain_uid(uid: str) -> str:

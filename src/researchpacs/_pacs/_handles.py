@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from researchpacs._pacs._facade import Pacs
     from researchpacs.dicom.geometry import Geometry
+    from researchpacs.search import Search
     from researchpacs.viewer import Viewer, Window
 
 __all__ = ["Handle", "Instance", "Patient", "Series", "Study", "as_handle"]
@@ -91,8 +92,10 @@ class Handle:
         values = ((name, getattr(self, name)) for name in self.shown)
         return [(name, value) for name, value in values if value is not None]
 
-    def _below(self, level: Level) -> list[Any]:
-        return list(self._pacs.search(level, **{self.uid_keyword: self.uid}))
+    def below(self, level: Level, **options: Any) -> "Search":
+        """Search what belongs to it; options are those of `Pacs.search`."""
+        options[self.uid_keyword] = self.uid
+        return self._pacs.search(level, **options)
 
 
 class Patient(Handle):
@@ -105,7 +108,7 @@ class Patient(Handle):
     @property
     def studies(self) -> list["Study"]:
         """The patient's studies."""
-        return self._below("study")
+        return list(self.below("study", order="StudyDate"))
 
 
 class Study(Handle):
@@ -118,7 +121,7 @@ class Study(Handle):
     @property
     def series(self) -> list["Series"]:
         """The study's series."""
-        return self._below("series")
+        return list(self.below("series", order="SeriesNumber"))
 
 
 class Series(Handle):
@@ -136,7 +139,7 @@ class Series(Handle):
     @property
     def instances(self) -> list["Instance"]:
         """Its instances by InstanceNumber."""
-        return list(self._pacs.search("instance", SeriesInstanceUID=self.uid, order="InstanceNumber"))
+        return list(self.below("instance", order="InstanceNumber"))
 
     def frames(self) -> Sequence[Frame]:
         """All frames of the series, as the catalog knows them."""
@@ -155,10 +158,11 @@ class Series(Handle):
 
     def header(self) -> "Dataset":
         """Dataset of the first instance by InstanceNumber, without pixels."""
-        first = self._pacs.search("instance", SeriesInstanceUID=self.uid, order="InstanceNumber", limit=1).first()
+        first = self.below("instance", order="InstanceNumber", limit=1).first()
         if first is None:
             raise NotFoundError(f"series {self.uid} has no instance any more; it was deleted")
-        return first.header()
+        header: Dataset = first.header()
+        return header
 
     def view(self, *, window: "Window | str | None" = None) -> "Viewer":
         """Show it in the cell."""
