@@ -55,7 +55,8 @@ def test_every_value_is_the_one_that_pydicom_reads(real_data, folder):
         for element in ds:
             if element.keyword and element.VR in {"UI", "CS", "LO", "SH", "PN", "DA", "TM", "IS", "US", "FD"}:
                 compared += _assert_same(tags[element.keyword], element)
-        assert len(tags) == len([tag for tag in list(ds.keys()) if tag not in PIXELS])
+        # What stands after the pixel data is no part of the header.
+        assert len(tags) == len([tag for tag in list(ds.keys()) if tag < 0x7FE10000 and tag not in PIXELS])
     assert compared > 50
 
 
