@@ -187,12 +187,12 @@ def test_leaving_early_stops_the_workers(tmp_path: Path, tmp: Path) -> None:
     found = incoming(tmp_path / "scans", tmp=tmp, workers=2)
     assert isinstance(next(found), Incoming)
     assert len(_children()) == 2
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert not _children()
 
 
 @pytest.fixture
-def ordinary_user(tmp_path: Path) -> Iterator[None]:
+def ordinary_user(tmp_path: Path, tmp: Path) -> Iterator[None]:
     """Lock a folder, and give up root's right to read everything for a moment."""
     (tmp_path / "locked").mkdir(mode=0o000)
     if os.geteuid() != 0:

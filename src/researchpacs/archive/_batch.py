@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from researchpacs.archive._content import OTHER, Verdict, is_intact
-from researchpacs.archive._stored import Stored, blob_path, stored_of
+from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.dicom.keywords import MAIN
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Outcome, OutcomeKind
 from researchpacs.storage.durable import sync_directory
 from researchpacs.storage.home import Home
 
-__all__ = ["Batch", "Pair", "is_disk_full"]
+__all__ = ["Batch", "Move", "Pair", "is_disk_full"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _INSERT = """
@@ -61,6 +61,15 @@ class Pair(NamedTuple):
         return cls(_content(old), _content(new))
 
 
+class Move(NamedTuple):
+    """A temporary file that was renamed into its place."""
+
+    table: Owner
+    sha256: str
+    blob: Path
+    place: Path
+
+
 class Batch:
     """What becomes of some instances in one transaction.
 
@@ -75,8 +84,7 @@ class Batch:
     def __init__(self, home: Home, verdicts: Mapping[Pair, Verdict]) -> None:
         self.outcomes: list[Outcome] = []
         self.undecided: list[tuple[Stored, Incoming]] = []
-        self.moved: list[str] = []
-        """Hashes of the files renamed into the archive."""
+        self.moves: list[Move] = []
         self._home = home
         self._verdicts = verdicts
         self._needless: list[Path] = []
@@ -147,23 +155,23 @@ class Batch:
             },
         )
         if new.blob and new.sha256:
-            self._move(new.blob, blob_path(self._home.archive, new.sha256))
-            self.moved.append(new.sha256)
+            self._move("instances", new.sha256, new.blob, blob_path(self._home.archive, new.sha256))
 
     def _keep_aside(self, con: sqlite3.Connection, new: Incoming, reason: str) -> None:
         con.execute(
             "insert or ignore into conflicts (key, sha256, size, reference_path) values (?, ?, ?, ?)",
             (new.identity.key, new.sha256, new.size, os.fsencode(new.reference.path) if new.reference else None),
         )
-        if new.blob:
-            self._move(new.blob, self._home.conflicts / f"{new.sha256}.dcm")
+        if new.blob and new.sha256:
+            self._move("conflicts", new.sha256, new.blob, self._home.conflicts / f"{new.sha256}.dcm")
         self._tell(new, "conflict", reason)
 
-    def _move(self, blob: Path, place: Path) -> None:
+    def _move(self, table: Owner, sha256: str, blob: Path, place: Path) -> None:
         if not place.parent.exists():
             place.parent.mkdir(exist_ok=True)
             self._folders.add(place.parent.parent)
         blob.replace(place)
+        self.moves.append(Move(table, sha256, blob, place))
         self._folders.add(place.parent)
 
     def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:

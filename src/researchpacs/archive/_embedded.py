@@ -10,10 +10,10 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from researchpacs.archive._batch import Batch, Pair, is_disk_full
+from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._find import find_rows
-from researchpacs.archive._stored import Stored, blob_path, stored_of
+from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Change, Changes, Find, Identity, Incoming, Level, Location, Outcome, Row
@@ -104,9 +104,11 @@ class EmbeddedArchive:
             except (sqlite3.OperationalError, OSError) as error:
                 if not is_disk_full(error):
                     raise
-                reason = "no space left on the disk of the archive; free some and ingest again"
-                yield from (Outcome(item.source, "refused", reason, item.identity) for item in waiting)
-                return
+                # The temporary files of one half make room for the other.
+                kept = len(waiting) // 2
+                yield from [_given_up(item) for item in waiting[kept:]]
+                waiting = waiting[:kept]
+                continue
             yield from batch.outcomes
             # Comparing contents may take seconds, so it happens between transactions, never inside one.
             for old, new in batch.undecided:
@@ -119,7 +121,7 @@ class EmbeddedArchive:
             with self.ledger.writing() as con:
                 batch.run(con, items)
         except BaseException:
-            self._drop_unreferenced(batch.moved)
+            self._take_back(batch.moves)
             raise
         batch.discard()
         return batch
@@ -135,19 +137,22 @@ class EmbeddedArchive:
                     f"more than one {level} here has this identifier; delete them at a lower level or by key"
                 )
             _delete_rows(con, rows)
-        self._drop_unreferenced([row["sha256"] for row in rows if row["reference_path"] is None])
+        # A step of its own, so that a process killed in between leaves a file without a row, never the reverse; under
+        # the lock, so that no other process stores the same content meanwhile.
+        with self.ledger.writing() as con:
+            for sha256 in (row["sha256"] for row in rows if row["reference_path"] is None):
+                if not refers(con, "instances", sha256):
+                    blob_path(self.home.archive, sha256).unlink(missing_ok=True)
         return len(rows)
 
-    def _drop_unreferenced(self, hashes: Iterable[str]) -> None:
-        """Remove files that no row refers to, under the lock that keeps others from taking them over meanwhile."""
-        wanted = list(hashes)
-        if not wanted:
+    def _take_back(self, moves: Sequence[Move]) -> None:
+        """Undo what a failed transaction renamed, under the lock that keeps others from taking it over meanwhile."""
+        if not moves:
             return
         with self.ledger.writing() as con:
-            for sha256 in wanted:
-                query = "select 1 from instances where sha256 = ? and reference_path is null"
-                if con.execute(query, (sha256,)).fetchone() is None:
-                    blob_path(self.home.archive, sha256).unlink(missing_ok=True)
+            for move in moves:
+                if not refers(con, move.table, move.sha256):
+                    move.place.replace(move.blob)
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
@@ -224,6 +229,13 @@ class EmbeddedArchive:
     def close(self) -> None:
         """Give back the ledger's files."""
         self.ledger.close()
+
+
+def _given_up(item: Incoming) -> Outcome:
+    if item.blob:
+        item.blob.unlink(missing_ok=True)
+    reason = "no space left on the disk of the archive; free some and ingest again"
+    return Outcome(item.source, "refused", reason, item.identity)
 
 
 def _only(found: Sequence[Stored], name: str) -> Stored:

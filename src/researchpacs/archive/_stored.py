@@ -5,10 +5,14 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from researchpacs.model import Identity, Issue, Location, Reference
 
-__all__ = ["Stored", "blob_path", "stored_of"]
+__all__ = ["Owner", "Stored", "blob_path", "refers", "stored_of"]
+
+Owner: TypeAlias = Literal["instances", "conflicts"]
+"""A table whose rows own files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +84,9 @@ def stored_of(row: sqlite3.Row, archive: Path) -> Stored:
 def blob_path(archive: Path, sha256: str) -> Path:
     """Where the archive keeps the file with this hash."""
     return archive / sha256[:2] / f"{sha256}.dcm"
+
+
+def refers(con: sqlite3.Connection, table: Owner, sha256: str) -> bool:
+    """Whether a row needs the file with this hash."""
+    query = f"select 1 from {table} where sha256 = ? and reference_path is null"  # noqa: S608 - a Literal
+    return con.execute(query, (sha256,)).fetchone() is not None

@@ -1,13 +1,13 @@
 """Read a whole archive again and say what is missing, altered or left over."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from researchpacs.archive._content import Hashes, hash_file, is_intact
-from researchpacs.archive._stored import Stored, stored_of
+from researchpacs.archive._stored import Owner, Stored, refers, stored_of
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger
 
@@ -157,29 +157,19 @@ def _check_conflicts(home: Home, ledger: Ledger) -> tuple[int, list[Problem]]:
 
 
 def _leftovers(home: Home, ledger: Ledger) -> Iterator[str]:
+    owners: list[tuple[Owner, Path]] = [("instances", folder) for folder in home.archive.iterdir()]
+    owners.append(("conflicts", home.conflicts))
     suspects = [
-        path
-        for folder in (*home.archive.glob("*"), home.conflicts)
-        for path in folder.glob("*.dcm")
-        if not _is_known(ledger, path.stem)
+        (table, path) for table, folder in owners for path in folder.glob("*.dcm") if not _refers(ledger, table, path)
     ]
-    # A file that is on its way in gets its row under the write lock, and is known when the lock is ours.
+    # A file that is on its way in gets its row under the write lock: once the lock was ours, it has its row.
     with ledger.writing():
         pass
-    for path in suspects:
-        if not _is_known(ledger, path.stem) and path.exists():
+    for table, path in suspects:
+        if path.exists() and not _refers(ledger, table, path):
             yield str(path.relative_to(home.path))
 
 
-def _is_known(ledger: Ledger, sha256: str) -> bool:
+def _refers(ledger: Ledger, table: Owner, path: Path) -> bool:
     with ledger.reading() as con:
-        return _refers(con, sha256)
-
-
-def _refers(con: sqlite3.Connection, sha256: str) -> bool:
-    query = """
-        select 1 from instances where sha256 = :sha256 and reference_path is null
-        union all
-        select 1 from conflicts where sha256 = :sha256 and reference_path is null
-        """
-    return con.execute(query, {"sha256": sha256}).fetchone() is not None
+        return refers(con, table, path.stem)

@@ -1,6 +1,7 @@
 """From sources to a report: `incoming` checks, the archive's `store` keeps, `ingest` puts the two together."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from researchpacs.ingest._inputs import Adapter, DatasetInput, Input, PathInput, as_inputs
@@ -58,8 +59,11 @@ def ingest(
         A source named directly has the identity of a stored instance and other content.
     """
     inputs = as_inputs(sources, adapters)
-    with home.workspace() as tmp:
-        checked = _incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress)
+    with (
+        home.workspace() as tmp,
+        # Closed before the workspace goes: an interrupt in `store` leaves workers running that write to it.
+        closing(_incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress)) as checked,
+    ):
         outcomes = list(_outcomes(checked, store))
     report = IngestReport(outcomes, as_series)
     report.raise_for({one.source for one in inputs})
@@ -74,8 +78,10 @@ def incoming(
     workers: int = 1,
     progress: bool | None = None,
     adapters: Sequence[Adapter] = (),
-) -> Iterator[Incoming | Refusal]:
+) -> Generator[Incoming | Refusal]:
     """Check everything that sources name or hold, in no particular order; the parameters are those of `ingest`.
+
+    Closing the generator early stops the workers.
 
     Parameters
     ----------
@@ -87,7 +93,7 @@ def incoming(
 
 def _incoming(
     inputs: Sequence[Input], *, tmp: Path, copy: bool, workers: int, progress: bool | None
-) -> Iterator[Incoming | Refusal]:
+) -> Generator[Incoming | Refusal]:
     with Progress(wanted=progress) as bar:
         tasks = bar.expect(_tasks(inputs, tmp=tmp, copy=copy))
         yield from bar.count(check_all(tasks, tmp=tmp, workers=workers))
