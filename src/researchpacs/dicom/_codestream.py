@@ -8,6 +8,8 @@ __all__ = ["Codestream", "read_codestream"]
 # JPEG (ISO/IEC 10918-1 B.1.1.3) and JPEG-LS (ISO/IEC 14495-1 C.1.1) markers that begin a frame header
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))
+_EOI = b"\xff\xd9"
+_SOT = b"\xff\x90"
 _J2K_MAGIC = b"\xff\x4f\xff\x51"
 _JP2_MAGIC = b"\x00\x00\x00\x0cjP  "
 
@@ -23,6 +25,8 @@ class Codestream:
     """Bits of a sample."""
     signed: bool = False
     """JPEG and JPEG-LS know no sign, JPEG 2000 does."""
+    ends: bool = True
+    """Whether its end is there: some codecs make up what is missing."""
 
 
 def read_codestream(data: bytes) -> Codestream | None:
@@ -44,7 +48,24 @@ def _read_siz(data: bytes) -> Codestream:
     width, height, left, top = struct.unpack_from(">4I", data, 8)
     (samples,) = struct.unpack_from(">H", data, 40)
     depth = data[42]
-    return Codestream(height - top, width - left, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
+    precision, signed = (depth & 0x7F) + 1, bool(depth & 0x80)
+    return Codestream(height - top, width - left, samples, precision, signed, ends=_has_all_tile_parts(data))
+
+
+def _has_all_tile_parts(data: bytes) -> bool:
+    """Whether every tile-part of JPEG 2000 is as long as it says (ISO/IEC 15444-1 A.4.2).
+
+    The End of Codestream marker may be missing, but for a tile-part of length 0, which ends there.
+    """
+    position = 2
+    while data[position : position + 2] != _SOT:
+        position += 2 + max(2, struct.unpack_from(">H", data, position + 2)[0])
+    while data[position : position + 2] == _SOT:
+        (length,) = struct.unpack_from(">I", data, position + 6)
+        if length < 12:
+            return length == 0 and data.find(_EOI, position) >= 0
+        position += length
+    return position <= len(data)
 
 
 def _read_sof(data: bytes) -> Codestream | None:
@@ -57,7 +78,8 @@ def _read_sof(data: bytes) -> Codestream | None:
             position += 1
         elif marker in _FRAME_MARKERS:
             precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
-            return Codestream(rows, columns, samples, precision)
+            # the marker of the end stands in no entropy-coded data
+            return Codestream(rows, columns, samples, precision, ends=data.find(_EOI, position) >= 0)
         elif marker in _STANDALONE_MARKERS:
             position += 2
         else:

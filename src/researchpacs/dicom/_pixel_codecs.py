@@ -61,6 +61,8 @@ def _check_header(compressed: bytes, layout: PixelLayout) -> Codestream | None:
     header = read_codestream(compressed)
     if header is None:
         raise PixelDataError(explain(layout, "the frame does not begin with a codestream"))
+    if not header.ends:
+        raise PixelDataError(explain(layout, f"the frame of {len(compressed)} bytes is cut off"))
     declared = (layout.rows, layout.columns, layout.samples_per_pixel)
     if (header.rows, header.columns, header.samples) != declared or header.precision > layout.bits_allocated:
         raise PixelDataError(
