@@ -100,8 +100,10 @@ def _store(values: np.ndarray, header: Codestream | None, layout: PixelLayout, o
     np.copyto(out.view(f"u{out.dtype.itemsize}"), values.view(f"u{values.dtype.itemsize}"))
     if header is None:
         _pixel_native.keep_stored_bits(out, layout)
-    elif header.signed or layout.pixel_representation:
-        unused = out.dtype.itemsize * 8 - header.precision
+        return
+    bits = min(header.precision, layout.bits_stored)
+    if header.signed or layout.pixel_representation or bits < header.precision:
+        unused = out.dtype.itemsize * 8 - bits
         _pixel_native.extend(out, unused, unused)
 
 

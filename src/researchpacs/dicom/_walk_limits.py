@@ -22,10 +22,10 @@ FREE_ELEMENTS = 50_000
 BYTES_PER_ELEMENT = 10
 """An element that says anything takes ten bytes, header included; beyond `FREE_ELEMENTS` a file must not mostly consist
 of elements that say nothing."""
-MAX_SECONDS = 20.0
+MAX_SECONDS = 10.0
 """CPU time of one scan."""
 MIN_INFLATED_BYTES = 64 << 20
-MAX_INFLATED_BYTES = 512 << 20
+MAX_INFLATED_BYTES = 256 << 20
 MAX_INFLATION = 20
 """Deflated images shrink to a half or a third, label maps to a twentieth at most before `MIN_INFLATED_BYTES` counts."""
 
