@@ -11,7 +11,7 @@ from researchpacs import datasets
 from researchpacs.errors import InvalidInputError, NotFoundError
 
 FEW = 3
-DIGEST_OF_FEW = "ada4c3105c0d7a453fb4041a18f1c387c28487e4ebe26054d146b9e49fb2e444"
+DIGEST_OF_FEW = "d38ec6c31ca910b692ad3ad38e2aaa2f1a83c0c017bba92f6907f7a43af52a7b"
 """Of the bytes of all files in order: holds on every machine, or the data set is not the same everywhere."""
 
 

@@ -153,10 +153,8 @@ def _as_measurement(found: Measured) -> Measurement | None:
 
 def _plain(text: str | None, without: str = "") -> str:
     """One line of what another vendor wrote."""
-    line = " ".join((text or "").split())
-    return "".join(
-        character for character in line if category(character) not in UNPRINTABLE and character not in without
-    )
+    kept = (character for character in text or "" if character not in without)
+    return "".join(" " if category(character) in UNPRINTABLE else character for character in kept).strip()
 
 
 def _with_zone(time: datetime | None) -> datetime | None:

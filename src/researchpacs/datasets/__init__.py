@@ -58,7 +58,7 @@ def path(name: str, *, slices: int | None = None, cache: str | os.PathLike[str] 
 
     table = definition(name)
     acquisition = Acquisition(table, slices or table["grid"]["slices"])
-    folder = cache_folder(cache) / f"{name}-{acquisition.slices}-{digest(table, acquisition.slices)}"
+    folder = cache_folder(cache) / f"{name}-{acquisition.slices}-{digest(table, acquisition.series_uid)}"
     frame_bytes = 2 * acquisition.shape[1] * acquisition.shape[2]
     return made_once(
         folder, partial(write_ct, acquisition), partial(_holds, count=acquisition.slices, size=frame_bytes)

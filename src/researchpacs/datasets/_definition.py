@@ -32,9 +32,9 @@ def definition(name: str) -> dict[str, Any]:
     return {**merged, "name": name}
 
 
-def digest(table: Mapping[str, Any], slices: int) -> str:
-    """12 hex digits that change with whatever changes the bytes made from a definition."""
-    text = json.dumps([VERSION, slices, table], sort_keys=True)
+def digest(table: Mapping[str, Any], series_uid: str) -> str:
+    """12 hex digits that change with whatever changes the bytes of a series made from a definition."""
+    text = json.dumps([VERSION, series_uid, table], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -51,7 +51,7 @@ class Code:
         return hash((self.value, self.scheme))
 
 
-ABDOMEN = Code("818983003", "SCT", "Abdomen")
+ABDOMEN = Code("818981001", "SCT", "Abdomen")
 AORTA = Code("15825003", "SCT", "Aorta")
 BONE = Code("272673000", "SCT", "Bone")
 BRAIN = Code("12738006", "SCT", "Brain")

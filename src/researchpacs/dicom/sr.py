@@ -13,14 +13,26 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT
 
+from researchpacs.dicom._content_items import (
+    BROKEN,
+    Names,
+    as_code,
+    below,
+    children,
+    code_of,
+    concept_name,
+    first,
+    is_named,
+    items,
+    kind,
+    text_of,
+)
 from researchpacs.dicom.codes import Code
 
 __all__ = ["MODEL_NAME", "Measured", "measured", "measurement_rows"]
 
 MODEL_NAME = "researchpacs measurements"
 """Manufacturer's Model Name of our own reports: there only an Observation DateTime says when something was measured."""
-
-Names = frozenset[tuple[str, str]]
 
 _GROUP: Names = frozenset({("125007", "DCM")})
 _TRACKING_IDENTIFIER: Names = frozenset({("112039", "DCM")})
@@ -37,8 +49,6 @@ _SOURCE_SERIES: Names = frozenset({("121232", "DCM")})
 _NOT_IMAGED = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.88", "1.2.840.10008.5.1.4.1.1.11.")
 """Beginnings of SOP Class UIDs of segmentations and registrations, reports, presentation states."""
 _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
-_BROKEN = (AttributeError, IndexError, KeyError, NotImplementedError, OverflowError, TypeError, ValueError)
-"""What pydicom raises where an element cannot be read as what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,8 @@ def measurement_rows(ds: Dataset) -> list[dict[str, Any]]:
         stored.
     """
     owner = {
-        "PatientID": _text(ds, "PatientID"),
-        "object_sop_instance_uid": _text(ds, "SOPInstanceUID"),
+        "PatientID": text_of(ds, "PatientID"),
+        "object_sop_instance_uid": text_of(ds, "SOPInstanceUID"),
     }
     return [
         {
@@ -118,32 +128,32 @@ def measured(ds: Dataset) -> list[Measured]:
 def _measured(
     ds: Dataset, number: Dataset, above: tuple[Dataset, ...], evidence: Mapping[str, "_Source"]
 ) -> Measured | None:
-    value, unit, quantity = _value(number), _unit(number), _concept_name(number)
+    value, unit, quantity = _value(number), _unit(number), concept_name(number)
     if value is None or quantity is None:
         return None
     group = above[-1]
-    near = [*_children(number), *_children(group)]
+    near = [*children(number), *children(group)]
     series_uid, study_uid = _imaged(number, group, evidence)
-    finding = _code(_first(near, _FINDING))
-    coordinates = next((item for item in [*_below(number), *_below(group)] if _kind(item) == "SCOORD3D"), None)
+    finding = code_of(first(near, _FINDING))
+    coordinates = next((item for item in _about(number, group) if kind(item) == "SCOORD3D"), None)
     algorithm = _algorithm(near)
     return Measured(
         value=value,
         unit=unit,
         quantity=quantity,
         series_uid=series_uid,
-        study_uid=study_uid or _text(ds, "StudyInstanceUID"),
-        tracking_uid=_text(_first([*_children(group), *_children(number)], _TRACKING_UID), "UID"),
-        label=_text(_first(near, _TRACKING_IDENTIFIER), "TextValue") or (finding.meaning if finding else None),
+        study_uid=study_uid or text_of(ds, "StudyInstanceUID"),
+        tracking_uid=text_of(first([*children(group), *children(number)], _TRACKING_UID), "UID"),
+        label=text_of(first(near, _TRACKING_IDENTIFIER), "TextValue") or (finding.meaning if finding else None),
         finding=finding,
-        site=_code(_first(near, _SITE)),
-        method=_code(_first(near, _METHOD)),
+        site=code_of(first(near, _SITE)),
+        method=code_of(first(near, _METHOD)),
         author=_person((number, *reversed(above))) or algorithm or _device((number, *reversed(above))),
         algorithm=algorithm,
         created_at=_created_at(ds, (number, *reversed(above))),
-        graphic_type=_text(coordinates, "GraphicType"),
+        graphic_type=text_of(coordinates, "GraphicType"),
         points_lps=_points(coordinates),
-        frame_of_reference_uid=_text(coordinates, "ReferencedFrameOfReferenceUID"),
+        frame_of_reference_uid=text_of(coordinates, "ReferencedFrameOfReferenceUID"),
     )
 
 
@@ -152,17 +162,19 @@ def _numbers(ds: Dataset) -> Iterator[tuple[Dataset, tuple[Dataset, ...]]]:
     waiting: list[tuple[Dataset, tuple[Dataset, ...]]] = [(ds, ())]
     while waiting:
         item, above = waiting.pop()
-        if _kind(item) == "NUM" and above and _named(above[-1], _GROUP):
+        if kind(item) == "NUM" and above and is_named(above[-1], _GROUP):
             yield item, above
-        elif _kind(item) == "CONTAINER":
-            waiting += [(child, (*above, item)) for child in reversed(_children(item))]
+        elif kind(item) == "CONTAINER":
+            waiting += [(child, (*above, item)) for child in reversed(children(item))]
 
 
-def _below(item: Dataset) -> Iterator[Dataset]:
-    waiting = _children(item)[::-1]
-    while waiting:
-        yield (found := waiting.pop())
-        waiting += _children(found)[::-1]
+def _about(number: Dataset, group: Dataset) -> Iterator[Dataset]:
+    """What stands below a number, then what stands in its group for all numbers: nothing of another number's."""
+    yield from below(number)
+    for item in children(group):
+        if kind(item) != "NUM":
+            yield item
+            yield from below(item)
 
 
 # -- who, when ---------------------------------------------------------------------------------------------------------
@@ -171,35 +183,35 @@ def _below(item: Dataset) -> Iterator[Dataset]:
 def _person(levels: Iterable[Dataset]) -> str | None:
     """The nearest observer; a name without parts is written with a trailing caret."""
     for level in levels:
-        item = _first(_children(level), _PERSON)
-        name = _text(item, "PersonName") or _text(item, "TextValue")
+        item = first(children(level), _PERSON)
+        name = text_of(item, "PersonName") or text_of(item, "TextValue")
         if name and name.strip("^"):
             return name.rstrip("^")
     return None
 
 
 def _device(levels: Iterable[Dataset]) -> str | None:
-    names = (_text(_first(_children(level), _DEVICE), "TextValue") for level in levels)
+    names = (text_of(first(children(level), _DEVICE), "TextValue") for level in levels)
     return next((name for name in names if name), None)
 
 
 def _algorithm(near: list[Dataset]) -> str | None:
-    name = _text(_first(near, _ALGORITHM), "TextValue")
-    version = _text(_first(near, _ALGORITHM_VERSION), "TextValue")
+    name = text_of(first(near, _ALGORITHM), "TextValue")
+    version = text_of(first(near, _ALGORITHM_VERSION), "TextValue")
     return f"{name} {version}" if name and version else name
 
 
 def _created_at(ds: Dataset, levels: Iterable[Dataset]) -> datetime | None:
-    times = (_text(level, "ObservationDateTime") for level in levels)
+    times = (text_of(level, "ObservationDateTime") for level in levels)
     text = next((time for time in times if time), None)
-    if text is None and _text(ds, "ManufacturerModelName") != MODEL_NAME:
-        text = (_text(ds, "ContentDate") or "") + (_text(ds, "ContentTime") or "")
+    if text is None and text_of(ds, "ManufacturerModelName") != MODEL_NAME:
+        text = (text_of(ds, "ContentDate") or "") + (text_of(ds, "ContentTime") or "")
     if not text:
         return None
-    zone = _text(ds, "TimezoneOffsetFromUTC") or ""
+    zone = text_of(ds, "TimezoneOffsetFromUTC") or ""
     try:
         time = DT(text if "+" in text or "-" in text else text + zone)
-    except _BROKEN:
+    except BROKEN:
         return None
     return datetime.fromisoformat(time.isoformat()) if time else None
 
@@ -222,42 +234,42 @@ def _evidence(ds: Dataset) -> dict[str, _Source]:
     """The instances that the report says it rests on, by SOPInstanceUID."""
     found: dict[str, _Source] = {}
     for name in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in _items(ds, name):
-            for series in _items(study, "ReferencedSeriesSequence"):
-                for instance in _items(series, "ReferencedSOPSequence"):
-                    uid, series_uid = _text(instance, "ReferencedSOPInstanceUID"), _text(series, "SeriesInstanceUID")
-                    if uid and series_uid:
-                        found[uid] = _Source(series_uid, _text(study, "StudyInstanceUID"), _is_imaged(instance))
+        for study in items(ds, name):
+            for series in items(study, "ReferencedSeriesSequence"):
+                for instance in items(series, "ReferencedSOPSequence"):
+                    uid = text_of(instance, "ReferencedSOPInstanceUID")
+                    if uid and (series_uid := text_of(series, "SeriesInstanceUID")):
+                        found[uid] = _Source(series_uid, text_of(study, "StudyInstanceUID"), _is_imaged(instance))
     return found
 
 
 def _is_imaged(reference: Dataset) -> bool:
-    sop_class = _text(reference, "ReferencedSOPClassUID") or ""
+    sop_class = text_of(reference, "ReferencedSOPClassUID") or ""
     return not sop_class.startswith(_NOT_IMAGED) and sop_class != _RT_STRUCTURE_SET
 
 
 def _imaged(number: Dataset, group: Dataset, evidence: Mapping[str, _Source]) -> tuple[str | None, str | None]:
     """Series and study that a number was measured on: what it refers to, else the only one the report rests on."""
-    for item in (*_below(number), *_below(group)):
-        for reference in _items(item, "ReferencedSOPSequence"):
-            source = evidence.get(_text(reference, "ReferencedSOPInstanceUID") or "")
+    for item in _about(number, group):
+        for reference in items(item, "ReferencedSOPSequence"):
+            source = evidence.get(text_of(reference, "ReferencedSOPInstanceUID") or "")
             if source and source.is_imaged:
                 return source.series_uid, source.study_uid
     studies = {source.series_uid: source.study_uid for source in evidence.values() if source.is_imaged}
-    if named := _text(_first(_children(group), _SOURCE_SERIES), "UID"):
+    if named := text_of(first(children(group), _SOURCE_SERIES), "UID"):
         return named, studies.get(named)
     return next(iter(studies.items())) if len(studies) == 1 else (None, None)
 
 
-# -- content items -----------------------------------------------------------------------------------------------------
+# -- numbers -----------------------------------------------------------------------------------------------------------
 
 
 def _value(number: Dataset) -> float | None:
-    for measured_value in _items(number, "MeasuredValueSequence"):
+    for measured_value in items(number, "MeasuredValueSequence"):
         for keyword in ("FloatingPointValue", "NumericValue"):
             try:
                 value = float(measured_value[keyword].value)
-            except _BROKEN:
+            except BROKEN:
                 continue
             if isfinite(value):
                 return value
@@ -265,8 +277,8 @@ def _value(number: Dataset) -> float | None:
 
 
 def _unit(number: Dataset) -> str:
-    units = (_items(value, "MeasurementUnitsCodeSequence") for value in _items(number, "MeasuredValueSequence"))
-    code = next((_coded(item) for items in units for item in items), None)
+    units = (items(value, "MeasurementUnitsCodeSequence") for value in items(number, "MeasuredValueSequence"))
+    code = next((as_code(item) for items in units for item in items), None)
     return code.value if code else ""
 
 
@@ -275,60 +287,8 @@ def _points(coordinates: Dataset | None) -> tuple[tuple[float, float, float], ..
         return ()
     try:
         numbers = [float(value) for value in coordinates["GraphicData"].value]
-    except _BROKEN:
+    except BROKEN:
         return ()
     if len(numbers) % 3 or not all(map(isfinite, numbers)):
         return ()
     return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
-
-
-def _first(items: Iterable[Dataset], names: Names) -> Dataset | None:
-    return next((item for item in items if _named(item, names)), None)
-
-
-def _named(item: Dataset, names: Names) -> bool:
-    name = _concept_name(item)
-    return name is not None and (name.value, name.scheme) in names
-
-
-def _concept_name(item: Dataset) -> Code | None:
-    return next((code for name in _items(item, "ConceptNameCodeSequence") if (code := _coded(name))), None)
-
-
-def _code(item: Dataset | None) -> Code | None:
-    codes = _items(item, "ConceptCodeSequence") if item is not None else []
-    return next((code for coded in codes if (code := _coded(coded))), None)
-
-
-def _coded(item: Dataset) -> Code | None:
-    value = _text(item, "CodeValue") or _text(item, "LongCodeValue") or _text(item, "URNCodeValue")
-    if not value:
-        return None
-    return Code(value, _text(item, "CodingSchemeDesignator") or "", _text(item, "CodeMeaning") or value)
-
-
-def _kind(item: Dataset) -> str | None:
-    return _text(item, "ValueType")
-
-
-def _children(item: Dataset) -> list[Dataset]:
-    return _items(item, "ContentSequence")
-
-
-def _items(item: Dataset, keyword: str) -> list[Dataset]:
-    try:
-        value = item[keyword].value
-    except _BROKEN:
-        return []
-    return [child for child in value or () if isinstance(child, Dataset)]
-
-
-def _text(item: Dataset | None, keyword: str) -> str | None:
-    """The text of an element; None where it is absent, empty or cannot be read."""
-    if item is None:
-        return None
-    try:
-        value = item[keyword].value
-        return str(value).strip() or None if value is not None else None
-    except _BROKEN:
-        return None
