@@ -64,8 +64,13 @@ export class PlaneView {
       this.slow,
       this.problem,
     );
-    this.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    this.canvas.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+      event.stopPropagation(); // or Lab opens its own menu
+    });
     this.canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    // On the window, so that cornerstone, which listens on the document, has heard of it before.
+    window.addEventListener("mouseup", this.endClick);
     for (const name of [Enums.Events.IMAGE_RENDERED, Enums.Events.CAMERA_MODIFIED])
       this.canvas.addEventListener(name, () => this.describe());
     this.describe();
@@ -144,6 +149,7 @@ export class PlaneView {
 
   dispose(): void {
     this.ended = true;
+    window.removeEventListener("mouseup", this.endClick);
     if (this.engine.getViewport(this.viewportId)) this.engine.disableElement(this.viewportId);
   }
 
@@ -199,6 +205,16 @@ export class PlaneView {
     this.problem.replaceChildren(element("p", {}, `Plane ${this.target + 1} could not be shown. ${sentence}`), again);
     this.problem.hidden = false;
   }
+
+  /**
+   * cornerstone holds a click back for 400 ms, should it become a double click, and takes a press within that time for
+   * its second half: a length begun quickly would start at the click. A double click means nothing here, and a small
+   * move makes cornerstone let the click go at once.
+   */
+  private readonly endClick = ({ target, clientX, clientY }: MouseEvent): void => {
+    if (!(target instanceof Node && this.canvas.contains(target))) return;
+    this.canvas.dispatchEvent(new MouseEvent("mousemove", { clientX: clientX + 10, clientY, bubbles: false }));
+  };
 
   private onWheel(event: WheelEvent): void {
     event.preventDefault();

@@ -1,6 +1,6 @@
 // The planes of one view: fetched from the kernel by name, never by path, and described as cornerstone wants them.
 
-import { cache, imageLoader, type Types, utilities } from "@cornerstonejs/core";
+import { cache, type Types, utilities } from "@cornerstonejs/core";
 import type { PlaneGeometry } from "@researchpacs/protocol";
 import type { Link } from "./link";
 import { Queue } from "./queue";
@@ -33,10 +33,8 @@ export class PlaneSource {
   }
 
   /** Have a plane in the cache, before all others. */
-  async fetch(plane: string, index: number): Promise<void> {
-    const id = this.imageId(plane, index);
-    this.queue.promote(id);
-    await imageLoader.loadAndCacheImage(id, { priority: 0, requestType: "interaction" });
+  fetch(plane: string, index: number): Promise<Types.IImage> {
+    return this.cached(plane, index, true);
   }
 
   /** Fetch the next planes in the direction of scrolling while nothing else is wanted. */
@@ -46,12 +44,9 @@ export class PlaneSource {
     for (let step = 1; step <= AHEAD; step++) {
       const next = index + direction * step;
       if (next < 0 || next >= count) break;
-      const id = this.imageId(plane, next);
-      if (!cache.getImageLoadObject(id)) {
-        imageLoader.loadAndCacheImage(id, { priority: 1, requestType: "prefetch" }).catch(() => {
-          // A plane that could not be fetched ahead is asked for again, and its failure told, when it is to be shown.
-        });
-      }
+      this.cached(plane, next, false).catch(() => {
+        // A plane that could not be fetched ahead is asked for again, and its failure told, when it is to be shown.
+      });
     }
   }
 
@@ -64,12 +59,17 @@ export class PlaneSource {
     }
   }
 
-  load(imageId: string, plane: string, index: number, urgent: boolean): Promise<Types.IImage> {
+  private async cached(plane: string, index: number, urgent: boolean): Promise<Types.IImage> {
+    const id = this.imageId(plane, index);
     const stack = this.stacks.get(plane);
-    if (!stack) return Promise.reject(new Error(`There is no ${plane} plane.`));
-    return this.queue
-      .add(imageId, urgent, () => this.ask(stack, index))
-      .then((pixels) => image(imageId, stack, pixels));
+    if (!stack) throw new Error(`There is no ${plane} plane.`);
+    const known = cache.getImageLoadObject(id);
+    if (known) return (await known.promise) as Types.IImage;
+    const pixels = await this.queue.add(id, urgent, () => this.ask(stack, index));
+    const made = image(id, stack, pixels);
+    // Put there by hand: cornerstone's own loading leaves a failure without a listener.
+    if (!cache.getImageLoadObject(id) && !this.ended.signal.aborted) cache.putImageSync(id, made);
+    return made;
   }
 
   private async ask(stack: PlaneGeometry, index: number): Promise<Pixels> {
@@ -85,12 +85,11 @@ export class PlaneSource {
   }
 }
 
-/** cornerstone's image loader for all views of the page. */
-export function loadImage(imageId: string, options?: Record<string, unknown>): Types.IImageLoadObject {
+/** cornerstone's image loader for all views of the page: asked only for what has left the cache meanwhile. */
+export function loadImage(imageId: string): Types.IImageLoadObject {
   const place = parse(imageId);
   if (!place) return { promise: Promise.reject(new Error("This viewer is closed.")) };
-  const urgent = options?.requestType !== "prefetch";
-  return { promise: place.source.load(imageId, place.stack.name, place.index, urgent) as Promise<Types.IImage> };
+  return { promise: place.source.fetch(place.stack.name, place.index) as Promise<Types.IImage> };
 }
 
 /** cornerstone's metadata provider for all views of the page. */

@@ -92,8 +92,8 @@ export class Toolbar {
     this.windows.value = at < 0 ? "" : String(at);
   }
 
-  toggleHelp(): void {
-    this.help.hidden = !this.help.hidden;
+  toggleHelp(open = this.help.hidden): void {
+    this.help.hidden = !open;
     this.helpButton.setAttribute("aria-expanded", String(!this.help.hidden));
   }
 }

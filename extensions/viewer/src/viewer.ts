@@ -174,6 +174,11 @@ export class ViewerCell {
     this.showToolbar();
   }
 
+  private escape(): void {
+    this.toolbar.toggleHelp(false);
+    this.choose("window");
+  }
+
   private setWindow(center: number, width: number): void {
     this.model.set("_window", [center, width]);
     this.sync();
@@ -188,7 +193,9 @@ export class ViewerCell {
   private dragWindow([x, y]: [number, number]): void {
     const [center = 0, width = 1] = this.model.get("_window");
     const perPixel = width / 300;
-    this.setWindow(center + y * perPixel, Math.max(width + x * perPixel, width / 100));
+    // Whole numbers where one more or less is not seen.
+    const tidy = width > 20 ? Math.round : (value: number) => value;
+    this.setWindow(tidy(center + y * perPixel), Math.max(tidy(width + x * perPixel), width / 100));
   }
 
   private invert(): void {
@@ -278,7 +285,7 @@ export class ViewerCell {
       i: () => this.invert(),
       "0": () => this.reset(),
       "?": () => this.toolbar.toggleHelp(),
-      Escape: () => this.choose("window"),
+      Escape: () => this.escape(),
       Delete: () => this.removeSelected(),
       Backspace: () => this.removeSelected(),
     };

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -78,9 +79,10 @@ class Marks:
             if before is None:
                 raise InvalidInputError("there is no such length")
             self._refuse_saved(before)
-            p, q = before.measurement.points_lps
             kept = label.strip() or before.measurement.label
-            self._drawn[mark_id] = replace(before, measurement=self._length(p, q, kept))
+            # Not measured again: points are kept in single precision, the value in more.
+            renamed = replace(before.measurement, label=kept, tracking_uid="")
+            self._drawn[mark_id] = replace(before, measurement=renamed)
 
     def remove(self, mark_id: str) -> None:
         """Forget a draft."""
@@ -117,7 +119,7 @@ class Marks:
     def _length(self, p: Sequence[float], q: Sequence[float], label: str) -> "Measurement":
         from researchpacs.annotation import Measurement
 
-        return Measurement.length(self._vol, p, q, label=label)
+        return Measurement.length(self._vol, p, q, label=label, created_at=datetime.now(UTC))
 
     def _points(self, request: MarkRequest) -> tuple[list[float], list[float]]:
         stack = self._stacks.get(request["plane"])

@@ -1,0 +1,400 @@
+"""The viewer in a cell of JupyterLab, used as a person uses it: mouse, wheel and keys."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("browser")]
+
+SETUP = """
+import time
+import numpy as np
+from researchpacs.viewer import Window, view
+from researchpacs.volume import as_volume
+
+a, b, c = 0.2, -0.15, 0.1
+turn = (np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+        @ np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+        @ np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]]))
+z, y, x = np.ogrid[:275, :512, :512]
+values = np.full((275, 512, 512), -1000, np.int16)
+values[np.broadcast_to(((x - 256) / 210) ** 2 + ((y - 256) / 150) ** 2 < 1, values.shape)] = 40
+for middle in (160, 352):
+    values[((x - middle) / 75) ** 2 + ((y - 250) / 100) ** 2 + ((z - 150) / 110) ** 2 < 1] = -850
+values += np.random.default_rng(1).normal(0, 12, values.shape[1:]).astype(np.int16)
+values[218:223, 248:253, 118:123] = 1500
+values[58:63, 248:253, 378:383] = 1500
+affine = np.eye(4)
+affine[:3, :3] = turn[:, [2, 1, 0]] * (1.25, 0.7, 0.7)
+affine[:3, 3] = (-180, -190, -300)
+vol = as_volume(values, affine, "1.2.826.0.1.3680043.8.498.2",
+                attrs={"Modality": "CT", "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.1"})
+saved = []
+"""
+"""An oblique CT of 512 x 512 x 275 with two beads of 1500 HU in coronal plane 250."""
+
+BEADS = [(220, 250, 120), (60, 250, 380)]
+SHOW = "viewer = view(vol, save=saved.extend)\nviewer"
+CENTRES = "[(affine @ [*bead, 1])[:3].tolist() for bead in ((220, 250, 120), (60, 250, 380))]"
+
+
+def show(notebook, *cells):
+    """Run the set-up and the cells, and wait for both pictures of each viewer."""
+    book = notebook([SETUP, *cells])
+    book.run(0)
+    for cell in range(1, len(cells) + 1):
+        book.run(cell)
+    wait_for_pictures(book, len(cells))
+    return book
+
+
+def wait_for_pictures(book, viewers=1):
+    book.page.wait_for_function(
+        "(n) => document.querySelectorAll('[data-plane][data-shown]').length === 2 * n", arg=viewers, timeout=60_000
+    )
+    book.page.evaluate("document.querySelector('.rp-viewer').scrollIntoView()")
+    book.page.wait_for_timeout(200)
+
+
+def plane(book, name):
+    return book.page.locator(f"[data-plane={name}]").first
+
+
+def middle(locator):
+    """Whole page coordinates: Chromium floors the others."""
+    box = locator.bounding_box()
+    return round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
+
+
+def status(book, name):
+    return plane(book, name).locator(".rp-status").text_content()
+
+
+def drag(page, start, end, button="left"):
+    page.mouse.move(*start)
+    page.mouse.down(button=button)
+    page.mouse.move((start[0] + end[0]) // 2, (start[1] + end[1]) // 2, steps=3)
+    page.mouse.move(*end, steps=3)
+    page.mouse.up(button=button)
+
+
+def until(book, expression, expected, *, timeout_s=10):
+    """Wait until a Python expression in the kernel has a value."""
+    for _ in range(timeout_s * 5):
+        found = book.ask(expression)
+        if found == expected:
+            return
+        book.page.wait_for_timeout(200)
+    raise AssertionError(f"{expression} stayed {found}, expected {expected}")
+
+
+def picture(locator, path):
+    locator.screenshot(path=path)
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def beads_on_screen(pixels):
+    """Centres (x, y) of the two white squares of a coronal picture, the upper first; letters are smaller."""
+    from skimage.measure import label, regionprops
+
+    white = pixels.min(axis=-1) > 245
+    white[[0, 1, -2, -1]] = white[:, [0, 1, -2, -1]] = False  # the page around it
+    white = label(white)
+    spots = sorted(regionprops(white), key=lambda spot: -spot.area)[:2]
+    return [spot.centroid[::-1] for spot in sorted(spots, key=lambda spot: spot.centroid[0])]
+
+
+def keep(page, tmp_path, name):
+    """Leave a screenshot where a person can look at it: in $RESEARCHPACS_SCREENSHOTS if it is set."""
+    folder = Path(os.environ.get("RESEARCHPACS_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def test_the_first_picture_of_a_ct_needs_less_than_two_megabytes_beside_the_bundle(notebook, tmp_path):
+    book = notebook([SETUP, SHOW, "from researchpacs.viewer._bundle import compressed"])
+    book.run(0)
+    before = book.received
+    book.run(1)
+    wait_for_pictures(book)
+    received = book.received - before
+    book.run(2)
+    bundle = book.ask("len(compressed())")
+    assert 700_000 < received - bundle < 2_000_000
+    keep(book.page, tmp_path, "first-picture")
+
+
+def test_two_viewers_on_a_page_load_the_bundle_once(notebook):
+    book = show(notebook, SHOW)
+    book.page.evaluate(
+        """() => {
+            const made = URL.createObjectURL;
+            window.scripts = 0;
+            URL.createObjectURL = (blob) => {
+                if (blob?.type === "text/javascript" && blob.size > 100_000) window.scripts++;
+                return made.call(URL, blob);
+            };
+        }"""
+    )
+    book.page.evaluate("""() => window.jupyterapp.commands.execute('notebook:insert-cell-below')""")
+    book.page.evaluate(
+        "(source) => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.setSource(source)",
+        "view(vol, window='bone')",
+    )
+    before = book.received
+    book.run(2)
+    wait_for_pictures(book, 2)
+    assert book.page.evaluate("window.scripts") == 0
+    assert book.received - before < 2_000_000
+    windows = book.page.locator(".rp-select")
+    assert [windows.nth(n).evaluate("(one) => one.selectedOptions[0].text") for n in (0, 1)] == ["soft tissue", "bone"]
+
+
+def test_planes_are_scrolled_with_wheel_and_keys(notebook):
+    book = show(notebook, SHOW)
+    page = book.page
+    assert status(book, "axial").startswith("138/275")
+    assert status(book, "coronal").startswith("257/512")
+    page.mouse.move(*middle(plane(book, "axial")))
+    for _ in range(5):
+        page.mouse.wheel(0, 100)
+    until(book, "viewer._slices", {"axial": 142, "coronal": 256})
+    page.mouse.wheel(0, -100)
+    page.mouse.click(*middle(plane(book, "coronal")))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("PageUp")
+    until(book, "viewer._slices", {"axial": 141, "coronal": 247})
+    page.wait_for_selector("[data-plane=coronal][data-shown='247']")
+    np.testing.assert_allclose(
+        book.ask("list(viewer.position_lps)"), book.ask("vol.dicom.to_lps([141, 247, 255.5]).tolist()"), atol=1e-6
+    )
+
+
+def test_python_moves_the_planes_and_sets_the_window(notebook):
+    book = show(notebook, SHOW)
+    book.ask("setattr(viewer, 'position_lps', (affine @ [30, 100, 10, 1])[:3].tolist())")
+    book.page.wait_for_selector("[data-plane=axial][data-shown='30']")
+    book.page.wait_for_selector("[data-plane=coronal][data-shown='100']")
+    book.ask("setattr(viewer, 'window', Window(100, 50))")
+    book.page.wait_for_function("document.querySelector('.rp-status').textContent.includes('W 50 C 100')")
+
+
+def test_windows_are_chosen_by_menu_key_and_drag_for_both_planes(notebook, tmp_path):
+    book = show(notebook, SHOW)
+    page = book.page
+    page.get_by_label("Window", exact=True).select_option(label="lung")
+    until(book, "[viewer.window.center, viewer.window.width]", [-600, 1500])
+    lung = picture(plane(book, "coronal"), tmp_path / "lung.png")
+    page.mouse.click(*middle(plane(book, "axial")))
+    page.keyboard.press("3")
+    until(book, "[viewer.window.center, viewer.window.width]", [400, 1800])
+    bone = picture(plane(book, "coronal"), tmp_path / "bone.png")
+    height, width, _ = lung.shape
+    tissue = (height // 2, width // 2)
+    # 40 HU: (40 - -1350) / 1500 and (40 - -500) / 1800 of the way from black to white, noise of 12 HU.
+    assert lung[tissue].mean() == pytest.approx(255 * 1390 / 1500, abs=8)
+    assert bone[tissue].mean() == pytest.approx(255 * 540 / 1800, abs=8)
+    x, y = middle(plane(book, "axial"))
+    drag(page, (x, y), (x + 60, y + 30), button="right")
+    page.wait_for_timeout(400)
+    center, width = book.ask("[viewer.window.center, viewer.window.width]")
+    assert width > 1800
+    assert center > 400
+    page.keyboard.press("i")
+    until(book, "viewer._inverted", True)
+    page.keyboard.press("0")
+    until(book, "[viewer.window.center, viewer.window.width, viewer._inverted]", [40, 400, False])
+
+
+def test_zoom_and_pan_change_the_view_and_reset_restores_it(notebook, tmp_path):
+    book = show(notebook, SHOW)
+    page = book.page
+    before = picture(plane(book, "axial"), tmp_path / "before.png")
+    x, y = middle(plane(book, "axial"))
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    for _ in range(5):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_function("document.querySelector('.rp-status').textContent.endsWith(' 1.6')")
+    drag(page, (x, y), (x + 50, y - 40), button="middle")
+    page.wait_for_timeout(300)
+    changed = picture(plane(book, "axial"), tmp_path / "changed.png")
+    assert np.abs(changed - before).mean() > 10
+    assert status(book, "axial").startswith("138/275"), "Ctrl and wheel do not scroll"
+    page.mouse.click(x, y)
+    page.keyboard.press("0")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(300)
+    restored = picture(plane(book, "axial"), tmp_path / "restored.png")
+    assert np.abs(restored - before)[10:-10, 10:-10].mean() < 1
+
+
+def test_a_length_drawn_between_two_beads_is_their_distance_in_the_patient(notebook, tmp_path):
+    """The whole chain, on the coronal plane of an oblique volume: picture, mouse, kernel."""
+    book = show(notebook, SHOW)
+    page = book.page
+    coronal = plane(book, "coronal")
+    book.ask(f"setattr(viewer, 'position_lps', (np.mean({CENTRES}, axis=0)).tolist())")
+    page.wait_for_selector("[data-plane=coronal][data-shown='250']")
+    book.ask("setattr(viewer, 'window', Window(1000, 900))")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(500)
+    keep(page, tmp_path, "beads")
+    box = coronal.bounding_box()
+    spots = beads_on_screen(picture(coronal, tmp_path / "beads.png"))
+    start, end = ((round(box["x"] + sx), round(box["y"] + sy)) for sx, sy in spots)
+    book.ask("setattr(viewer, 'window', 'lung')")
+    page.mouse.click(*middle(coronal))
+    page.keyboard.press("l")
+    drag(page, start, end)
+    until(book, "len(viewer.annotations)", 1)
+
+    centres = np.array(book.ask(CENTRES))
+    points = np.array(book.ask("[list(point) for point in viewer.annotations[0].points_lps]"))
+    value = book.ask("viewer.annotations[0].value")
+    mm_per_pixel = math.dist(*centres) / math.dist(start, end)
+    assert np.linalg.norm(points - centres, axis=1).max() < 1.5 * mm_per_pixel
+    assert value == pytest.approx(math.dist(*centres), abs=3 * mm_per_pixel)
+    assert value == pytest.approx(math.dist(*points), abs=1e-3)
+    assert_points_are_where_the_mouse_was(book, box, start, end, points)
+
+    row = page.locator(".rp-marks tbody tr")
+    assert f"{value:.1f} mm" in row.text_content()
+    label = row.get_by_label("Label", exact=True)
+    label.fill("bead to bead")
+    label.press("Enter")
+    until(book, "viewer.annotations[0].label", "bead to bead")
+    keep(page, tmp_path, "length")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved 1 length.").wait_for()
+    assert book.ask("[saved[0].value, saved[0].label, viewer._marks[0]['state']]") == [value, "bead to bead", "saved"]
+    keep(page, tmp_path, "saved")
+
+
+def assert_points_are_where_the_mouse_was(book, box, start, end, points):
+    """Map page coordinates to LPS by hand: the picture is centred and fills the viewport, one scale for both axes."""
+    affine = np.array(book.ask("affine.tolist()"))
+    wide, tall = 512 * 0.7, 275 * 1.25
+    scale = max(wide / box["width"], tall / box["height"])
+    for (page_x, page_y), point in zip((start, end), points, strict=True):
+        right = (page_x - box["x"] - box["width"] / 2) * scale
+        down = (page_y - box["y"] - box["height"] / 2) * scale
+        index = [(275 - 1) / 2 - down / 1.25, 250, (512 - 1) / 2 + right / 0.7]
+        assert np.linalg.norm((affine @ [*index, 1])[:3] - point) < 1e-3
+
+
+def test_a_draft_is_moved_by_its_handle_and_removed_by_key(notebook):
+    book = show(notebook, SHOW)
+    page = book.page
+    x, y = middle(plane(book, "axial"))
+    page.mouse.click(x, y)
+    page.keyboard.press("l")
+    drag(page, (x - 80, y), (x + 80, y))
+    until(book, "len(viewer.annotations)", 1)
+    value = book.ask("viewer.annotations[0].value")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    drag(page, (x + 80, y), (x + 120, y))
+    page.wait_for_timeout(600)
+    assert book.ask("viewer.annotations[0].value") == pytest.approx(value * 200 / 160, abs=1e-3)
+    assert book.ask("[viewer.window.center, viewer.window.width]") == [40, 400], "a drag of a handle does not window"
+    page.locator(".rp-marks tbody tr").get_by_role("button", name="axial").click()
+    page.keyboard.press("Delete")
+    until(book, "len(viewer.annotations)", 0)
+    page.get_by_text("No lengths yet").wait_for()
+    assert page.locator("[data-plane=axial] svg line").count() == 0
+
+
+def test_a_length_is_shown_on_its_own_plane_only(notebook):
+    book = show(notebook, SHOW)
+    page = book.page
+    x, y = middle(plane(book, "axial"))
+    page.mouse.click(x, y)
+    page.keyboard.press("l")
+    drag(page, (x - 50, y - 20), (x + 50, y + 20))
+    until(book, "len(viewer.annotations)", 1)
+    lines = page.locator("[data-plane=axial] svg.svg-layer line")
+    assert lines.count() > 0
+    assert page.locator("[data-plane=coronal] svg.svg-layer line").count() == 0
+    page.mouse.wheel(0, 100)
+    page.wait_for_selector("[data-plane=axial][data-shown='138']")
+    page.wait_for_timeout(300)
+    assert lines.count() == 0
+
+
+def test_keys_never_reach_the_notebook(notebook):
+    book = show(notebook, SHOW)
+    page = book.page
+    cells = "window.jupyterapp.shell.currentWidget.content.widgets.length"
+    before = page.evaluate(cells)
+    page.mouse.click(*middle(plane(book, "axial")))
+    for key in ("d", "d", "a", "b", "x", "m", "Shift+L"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate(cells) == before
+    assert page.locator(".jp-LineNumbers, .cm-lineNumbers").count() == 0
+
+
+def test_planes_come_while_a_cell_runs(notebook):
+    book = notebook([SETUP, "viewer = view(vol)\ndisplay(viewer)\ntime.sleep(25)\nfinished = True"])
+    book.run(0)
+    book.run(1, wait=False)
+    wait_for_pictures(book)
+    page = book.page
+    page.mouse.move(*middle(plane(book, "coronal")))
+    page.mouse.wheel(0, 100)
+    page.wait_for_selector("[data-plane=coronal][data-shown='257']", timeout=5000)
+    assert page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status") == "busy"
+
+
+def test_a_plane_that_cannot_be_read_says_so_and_is_tried_again(notebook, tmp_path):
+    broken = (
+        "import dask.array as da\nbroken = True\n"
+        "def read(block, block_info=None):\n"
+        "    if broken and block_info[0]['chunk-location'][0] == 138:\n"
+        "        raise OSError(5, 'Input/output error')\n"
+        "    return block\n"
+        "lazy = da.from_array(values, chunks=(1, 512, 512))\n"
+        "lazy = lazy.map_blocks(read, dtype=np.int16, meta=np.empty((0, 0, 0), np.int16))\n"
+        "viewer = view(as_volume(lazy, affine, '1.2.3', attrs=vol.attrs))\nviewer"
+    )
+    book = notebook([SETUP, broken, "broken = False"])
+    book.run(0)
+    book.run(1)
+    page = book.page
+    page.wait_for_selector("[data-plane=axial][data-shown='137']")
+    coronal = page.locator("[data-plane=coronal]")
+    coronal.get_by_text("Plane 257 could not be shown. OSError: Input/output error").wait_for()
+    keep(page, tmp_path, "error")
+    book.run(2)
+    coronal.get_by_role("button", name="Try again").click()
+    page.wait_for_selector("[data-plane=coronal][data-shown='256']")
+    assert coronal.get_by_role("alert").is_hidden()
+    book.problems.clear()  # cornerstone writes the failed plane to the console
+
+
+def test_a_cleared_output_leaves_nothing_behind(notebook):
+    book = show(notebook, SHOW)
+    for _ in range(3):
+        book.page.evaluate("window.jupyterapp.commands.execute('notebook:clear-cell-output')")
+        book.page.wait_for_function("document.querySelectorAll('.rp-viewer').length === 0")
+        book.run(1)
+        wait_for_pictures(book)
+    assert book.page.locator("canvas").count() <= 4
+
+
+def test_without_webgl_pictures_are_drawn_and_nothing_is_measured(notebook_without_webgl, tmp_path):
+    book = show(notebook_without_webgl, SHOW)
+    page = book.page
+    page.get_by_text("no WebGL").wait_for()
+    assert page.get_by_role("button", name="Length (L)").count() == 0
+    page.mouse.move(*middle(plane(book, "axial")))
+    page.mouse.wheel(0, 100)
+    page.wait_for_selector("[data-plane=axial][data-shown='138']")
+    assert picture(plane(book, "axial"), tmp_path / "cpu.png").std() > 40
+    keep(page, tmp_path, "without-webgl")
