@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -34,6 +34,7 @@ def reasons(frames):
 rotations = st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 0.1)
 
 
+@settings(deadline=None, max_examples=60)
 @given(rotations, st.floats(0.3, 10), st.integers(2, 40), st.randoms(use_true_random=False))
 def test_affine_puts_every_slice_where_its_header_says_in_any_input_order(q, step, n, random):
     cosines = Rotation.from_quat(q).as_matrix()
@@ -183,6 +184,7 @@ def test_one_slice_has_no_spacing_along_z():
     assert not classify([Plane(None)])[0].is_volume
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 11), max_size=8))
 def test_no_header_makes_it_fail(rows):
     frames = [Plane(r[:3], r[3:9], r[9:]) for r in rows]

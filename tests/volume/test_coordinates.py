@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -38,6 +38,7 @@ def voxels(vol, affine_at):
     return places[np.argsort(vol.transpose("z", "y", "x").values.ravel())]
 
 
+@settings(deadline=None, max_examples=60)
 @given(affines() | affines(tilt_deg=30) | affines(digits=6))
 def test_every_voxel_is_where_its_coordinates_say(affine):
     vol = ramp(affine)
@@ -51,6 +52,7 @@ def test_every_voxel_is_where_its_coordinates_say(affine):
     assert all((np.diff(vol[a]) > 0).all() for a in "zyx")
 
 
+@settings(deadline=None, max_examples=60)
 @given(affines() | affines(tilt_deg=30), st.data())
 def test_affine_survives_crop_stride_and_flip(affine, data):
     vol = ramp(affine, (8, 9, 10))
@@ -66,6 +68,7 @@ def test_affine_survives_crop_stride_and_flip(affine, data):
         np.testing.assert_allclose(place, places[int(value)], atol=4e-4)
 
 
+@settings(deadline=None, max_examples=60)
 @given(affines())
 def test_index_and_point_are_inverse(affine):
     vol = ramp(affine)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from researchpacs.dicom.pixels import PixelLayout
@@ -76,6 +76,7 @@ def test_bits_above_bits_stored_are_not_values(make_series, dtype):
         np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, plane)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 32), st.booleans(), st.integers(-(2**20), 2**20).filter(bool), st.integers(-(2**31), 2**31))
 def test_the_chosen_type_holds_both_ends(bits, signed, slope, intercept):
     allocated = 8 if bits <= 8 else 16 if bits <= 16 else 32

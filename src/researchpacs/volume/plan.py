@@ -67,8 +67,10 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     if not geometry.is_volume:
         raise refusal(series.uid, geometry, blame(given))
     frames = tuple(given[k] for k in order)
-    _require_readable(series.uid, frames, attributes, rescale=rescale)
-    stored = np.result_type(*{stored_dtype(frame.layout) for frame in frames})
+    layouts = tuple(dict.fromkeys(frame.layout for frame in frames))
+    _require_one_value_per_pixel(series.uid, layouts)
+    _require_known_values(series.uid, frames, attributes, rescale=rescale)
+    stored = np.result_type(*map(stored_dtype, layouts))
     return Plan(
         series_uid=series.uid,
         frame_of_reference_uid=text(attributes, "FrameOfReferenceUID") or _own_frame_of_reference(series.uid),
@@ -115,7 +117,21 @@ def _require_policy(on_irregular: str) -> None:
         raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
 
 
-def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str, object], *, rescale: bool) -> None:
+def _require_one_value_per_pixel(uid: str, layouts: Iterable[PixelLayout]) -> None:
+    series = f"series ...{uid[-8:]}"
+    for layout in layouts:
+        if layout.samples_per_pixel != 1 or layout.photometric_interpretation == "PALETTE COLOR":
+            raise UnsupportedError(
+                f"{series} is in colour ({layout.photometric_interpretation}), and a volume has one value per voxel; "
+                "open_frames, which opens colour, comes with a later version"
+            )
+        if layout.bits_allocated == 1:
+            raise UnsupportedError(f"{series} is a segmentation of one bit per pixel; those come with a later version")
+
+
+def _require_known_values(
+    uid: str, frames: Sequence[Frame], attributes: Mapping[str, object], *, rescale: bool
+) -> None:
     series = f"series ...{uid[-8:]}"
     if "MOSAIC" in str(attributes.get("ImageType", "")):
         raise UnsupportedError(
@@ -126,15 +142,8 @@ def _require_readable(uid: str, frames: Sequence[Frame], attributes: Mapping[str
             f"{series} maps its values by a table (Modality LUT), which comes with a later version; "
             "rescale=False gives the stored values"
         )
-    for layout in {frame.layout for frame in frames}:
-        if layout.samples_per_pixel != 1 or layout.photometric_interpretation == "PALETTE COLOR":
-            raise UnsupportedError(
-                f"{series} is in colour ({layout.photometric_interpretation}), and a volume has one value per voxel; "
-                "open_frames, which opens colour, comes with a later version"
-            )
-        if layout.bits_allocated == 1:
-            raise UnsupportedError(f"{series} is a segmentation of one bit per pixel; those come with a later version")
-    if not all(np.isfinite([u.rescale_slope, u.rescale_intercept]).all() and u.rescale_slope for u in frames):
+    numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames])
+    if not np.isfinite(numbers).all() or not numbers[:, 0].all():
         raise PixelDataError(f"{series} has a RescaleSlope or RescaleIntercept that is zero or not a number")
 
 
