@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from researchpacs.errors import GeometryError, InvalidInputError
-from researchpacs.reconstruct import reformat, resample
+from researchpacs.reconstruct import project, reformat, resample, surface
 from researchpacs.volume import as_volume
 
 BEADS_LPS = np.array([[-12.0, 4.0, 103.0], [9.0, -8.0, 95.0], [3.0, 14.0, 110.0]])
@@ -182,6 +182,15 @@ def test_history_says_what_was_done():
 def test_wrong_calls_say_what_was_expected(wrong):
     with pytest.raises(InvalidInputError):
         resample(beads(grid()), **wrong)
+
+
+@pytest.mark.parametrize("verb", [
+    lambda v: resample(v, spacing=1.0), lambda v: reformat(v, "axial"), lambda v: project(v, along="z"),
+    lambda v: surface(v, level=0),
+])  # fmt: skip
+def test_bare_arrays_are_refused(verb):
+    with pytest.raises(InvalidInputError, match="open_volume"):
+        verb(np.zeros((3, 4, 5)))
 
 
 def test_other_frames_of_reference_are_refused():

@@ -191,6 +191,12 @@ def test_a_file_that_may_not_be_read(make_series, monkeypatch):
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("other", ["scans/ct", None, np.zeros((3, 4, 5))])
+def test_only_a_series_opens(other):
+    with pytest.raises(InvalidInputError, match=r"pacs\.series"):
+        open_volume(other)
+
+
 def test_frames_over_time_are_duplicates(real_data, series_of):
     with pytest.raises(GeometryError) as caught:
         open_volume(series_of(real_data / "mr_fmri_4d" / "20180918GE" / "mr_0004"))

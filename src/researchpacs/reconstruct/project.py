@@ -44,6 +44,7 @@ def project(
     GeometryError
         A slab is asked for along an axis without a spacing.
     """
+    dicom = Dicom(vol)
     if along not in ("z", "y", "x") or along not in vol.dims:
         raise InvalidInputError(f"along={along!r}: expected one of 'z', 'y', 'x'; the array has {tuple(vol.dims)}")
     if how not in ("max", "min", "mean"):
@@ -53,7 +54,7 @@ def project(
         return _noted(projected, vol, f"projected: {how} along {along}")
     if not (np.isfinite(thickness) and thickness > 0):
         raise InvalidInputError(f"thickness={thickness!r}: expected mm as a positive number, or None")
-    reach = _reach(thickness, Dicom(vol).spacing["zyx".index(along)])
+    reach = _reach(thickness, dicom.spacing["zyx".index(along)])
     data = np.moveaxis(np.asarray(vol.values), vol.get_axis_num(along), 0)
     slab = _sliding_mean(data, reach) if how == "mean" else _sliding_extreme(data, reach, how)
     projected = vol.copy(data=np.moveaxis(slab, 0, vol.get_axis_num(along)))

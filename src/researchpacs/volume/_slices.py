@@ -90,6 +90,8 @@ def _opened(location: Location) -> Iterator[FileIO]:
         ) from None
     except PermissionError:
         raise AccessError(f"the file of {name} may not be read by this user") from None
+    except OSError as error:
+        raise PixelDataError(f"the file of {name} cannot be opened: {error.strerror}") from None
     with file:
         found = os.fstat(file.fileno())
         if location.mtime_ns is not None and (found.st_size, found.st_mtime_ns) != (location.size, location.mtime_ns):
@@ -136,6 +138,8 @@ def _decode(file: FileIO, piece: Slice) -> NDArray[Any]:
         whole = bytearray(piece.location.size)
         _read_into(file, 0, memoryview(whole), piece)
         return decode_instance(bytes(whole), piece.frame_index, piece.layout)
+    if piece.byte_offset + piece.byte_length > piece.location.size:
+        raise PixelDataError(f"{_name(piece)} is said to end beyond its file: run verify")
     data = bytearray(piece.byte_length)
     _read_into(file, piece.byte_offset, memoryview(data), piece)
     return decode_frame(memoryview(data), piece.layout)

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from researchpacs.errors import GeometryError
+from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import convert, coordinates
 from researchpacs.volume.frame import AXES, frame_of
 
@@ -29,6 +29,10 @@ class Dicom:
     __slots__ = ("_vol",)
 
     def __init__(self, vol: xr.DataArray) -> None:
+        if not isinstance(vol, xr.DataArray):
+            raise InvalidInputError(
+                f"expected a volume, an xarray.DataArray from open_volume; found {type(vol).__name__}"
+            )
         self._vol = vol
 
     @property

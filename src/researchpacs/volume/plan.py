@@ -59,8 +59,15 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
         Colour, segmentations of one bit a pixel, mosaics, and irregular stacks that should be kept or repaired.
     PixelDataError
         The header describes pixels that cannot be.
+    InvalidInputError
+        What was given is no series, or `on_irregular` is none of the three.
     """
     _require_policy(on_irregular)
+    if not all(hasattr(series, name) for name in ("uid", "attributes", "frames", "locate")):
+        raise InvalidInputError(
+            f"a volume is opened from a series, not from {type(series).__name__}: "
+            "take one from pacs.search('series', ...) or pacs.series(uid); files are ingested first"
+        )
     given = series.frames()
     attributes = attributes_of(series)
     geometry, order = classify(given)
