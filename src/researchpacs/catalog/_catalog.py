@@ -112,6 +112,7 @@ class Catalog:
 
     def attach_sql(self) -> str:
         """The statements with which another DuckDB client opens the catalog, read-only."""
+        self.catch_up()
         return f"install ducklake; install sqlite;\n{attach_statement(self._home)};\nuse {NAME};"
 
     # -- follow the archive --------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ class Catalog:
         try:
             with self._using:
                 row = self._reader().execute(_STATE).fetchone()
-        except (duckdb.CatalogException, duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException):
+        except duckdb.Error:
             # Half-way through being made by another process, or not to be read; whoever has the lock will know.
             self.close()
             return None

@@ -1,0 +1,267 @@
+"""The catalog follows the archive: step by step as well as in one go, through deletions, kills and rivals."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from researchpacs.errors import ResearchPacsError, UnsupportedError
+from researchpacs.testing import small_ct
+
+from .conftest import contents
+
+CHILD = """
+import sys
+from researchpacs.archive import EmbeddedArchive
+from researchpacs.catalog import Catalog
+from researchpacs.storage.home import Home
+home = Home.open(sys.argv[1])
+archive = EmbeddedArchive(home)
+catalog = Catalog(home, archive)
+{body}
+"""
+
+
+def child(home: Path, body: str) -> subprocess.Popen[str]:
+    source = Path(__file__).parents[2] / "src"
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(body=body), str(home)],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def slices(count: int, **attributes: object) -> list:
+    return [small_ct(number, **attributes) for number in range(1, count + 1)]
+
+
+def several(series: int, count: int) -> list:
+    """Slices of several series in two studies of two patients, in no order."""
+    made = [
+        small_ct(
+            number + 100 * one,
+            SeriesInstanceUID=f"1.2.3.{one}",
+            StudyInstanceUID=f"1.2.{one % 2}",
+            PatientID=f"P{one % 2}",
+            InstanceNumber=count - number,
+            SliceThickness=str(1 + number % 2),
+            Modality=("CT", "PT")[one % 2],
+        )
+        for one in range(series)
+        for number in range(count)
+    ]
+    random.Random(7).shuffle(made)
+    return made
+
+
+def test_step_by_step_equals_made_anew(filled):
+    for ds in several(4, 5):
+        filled.take(ds)
+        filled.catalog.sync()
+    stepwise = contents(filled.catalog)
+
+    filled.catalog.sync(rebuild=True)
+
+    assert len(stepwise["instances"]) == 20
+    assert contents(filled.catalog) == stepwise
+
+
+def test_step_by_step_equals_made_anew_with_real_data_and_deletions(filled, real_data):
+    folders = ["dicomdir", "charset", "highdicom_seg_sr_sm_ann"]
+    for folder in folders:
+        filled.take(real_data / folder)
+        filled.catalog.sync()
+    instances = filled.catalog.sql("select instance_key, SOPInstanceUID from instances order by 1").fetchall()
+    for key, _ in instances[::3]:
+        filled.archive.delete("instance", key)
+    filled.catalog.sync()
+    (series,) = filled.catalog.sql("select SeriesInstanceUID from series where instance_count > 1").fetchall()[0]
+    filled.archive.delete("series", series)
+    filled.catalog.sync()
+    stepwise = contents(filled.catalog)
+
+    filled.catalog.sync(rebuild=True)
+
+    assert contents(filled.catalog) == stepwise
+    assert len(stepwise["instances"]) < len(instances) * 2 / 3
+
+
+def test_a_deleted_instance_leaves_every_table(filled, real_data):
+    filled.take(real_data / "highdicom_seg_sr_sm_ann")
+    assert len(filled.catalog.sql("from measurements").fetchall()) > 0
+    for (study,) in filled.catalog.sql("select distinct StudyInstanceUID from studies").fetchall():
+        filled.archive.delete("study", study)
+
+    left = contents(filled.catalog, without=["sync_state"])
+
+    assert {name: len(rows) for name, rows in left.items() if rows} == {}
+
+
+def test_deleted_and_stored_again_is_there_once(filled):
+    filled.take(slices(3))
+    filled.catalog.sync()
+    filled.archive.delete("series", small_ct().SeriesInstanceUID)
+    filled.take(slices(3))
+
+    assert filled.catalog.sql("select count(*), count(distinct SOPInstanceUID) from instances").fetchall() == [(3, 3)]
+    assert filled.catalog.sql("select instance_count, frame_count from series").fetchall() == [(3, 3)]
+
+
+def test_a_question_sees_what_was_just_stored(filled):
+    for count in range(1, 4):
+        filled.take(small_ct(count))
+        assert filled.catalog.sql("select count(*) from instances").fetchall() == [(count,)]
+
+
+def test_another_connection_is_read_only_and_sees_later_changes(filled):
+    filled.take(small_ct(1))
+    con = filled.catalog.connect()
+    filled.take(small_ct(2))
+    filled.catalog.sync()
+
+    assert con.execute("select count(*) from instances").fetchone() == (2,)
+    with pytest.raises(Exception, match="read-only"):
+        con.execute("delete from instances")
+    con.close()
+
+
+def test_two_processes_that_ingest_and_ask_at_once_both_succeed(filled):
+    body = """
+from researchpacs.ingest import ingest
+from researchpacs.testing import small_ct
+for number in range(1, 9):
+    made = small_ct(number, SeriesInstanceUID=f"1.2.{NAME}", SOPInstanceUID=f"1.2.{NAME}.{number}")
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    ingest(made, store=archive.store, home=home, progress=False)
+    rows = catalog.sql("select instance_count from series where SeriesInstanceUID = $uid", uid="1.2.{NAME}").fetchall()
+    assert rows == [(number,)], rows
+"""
+    rivals = [child(filled.home.path, body.replace("{NAME}", str(name))) for name in (5, 6)]
+    for rival in rivals:
+        _, errors = rival.communicate(timeout=120)
+        assert rival.returncode == 0, errors
+
+    assert filled.catalog.sql("select instance_count from series").fetchall() == [(8,), (8,)]
+    stepwise = contents(filled.catalog)
+    filled.catalog.sync(rebuild=True)
+    assert contents(filled.catalog) == stepwise
+
+
+def test_a_sync_that_is_killed_leaves_nothing_half_and_is_continued(filled):
+    filled.take(several(4, 30))
+    small_batches = "import researchpacs.catalog._committer as c; c.BATCH_ROWS = 5\ncatalog.sync()"
+    chances = random.Random(11)
+    for _ in range(4):
+        rival = child(filled.home.path, small_batches)
+        time.sleep(chances.uniform(0.8, 2.2))
+        rival.send_signal(signal.SIGKILL)
+        rival.communicate(timeout=60)
+        con = _reader_without_sync(filled)
+        if con is not None:
+            counted = con.execute("select coalesce(sum(instance_count), 0) from series").fetchone()
+            assert counted == con.execute("select count(*) from instances").fetchone()
+            assert counted == con.execute("select count(*) from frames").fetchone()
+            con.close()
+
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(120,)]
+    stepwise = contents(filled.catalog)
+    filled.catalog.sync(rebuild=True)
+    assert contents(filled.catalog) == stepwise
+
+
+def _reader_without_sync(filled):
+    from researchpacs.catalog import _catalog
+
+    if filled.catalog._state() is None:
+        return None
+    return _catalog._open_reader(filled.home)
+
+
+def test_another_feed_makes_the_catalog_anew(filled):
+    filled.take(slices(2))
+    filled.catalog.sync()
+    with filled.archive.ledger.writing() as con:
+        con.execute("update feed set feed_id = 'restored'")
+
+    report = filled.catalog.sync()
+
+    assert report.rebuilt
+    assert filled.catalog.sql("select feed_id from sync_state").fetchall() == [("restored",)]
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(("version", "rebuilt"), [(0, True), (99, None)])
+def test_an_older_catalog_is_made_anew_and_a_newer_one_refused(filled, monkeypatch, version, rebuilt):
+    from researchpacs.catalog import _ddl
+
+    filled.take(slices(2))
+    monkeypatch.setattr(_ddl, "SCHEMA_VERSION", version)
+    filled.catalog.sync()
+    monkeypatch.undo()
+
+    if rebuilt:
+        assert filled.catalog.sql("select schema_version, last_seq from sync_state").fetchall() == [(1, 2)]
+    else:
+        with pytest.raises(UnsupportedError, match="pip install --upgrade"):
+            filled.catalog.sql("select 1")
+
+
+def test_a_catalog_that_is_no_database_is_told_and_can_be_made_anew(filled):
+    filled.take(slices(2))
+    filled.catalog.sync()
+    filled.catalog.close()
+    for path in filled.home.path.glob("catalog.sqlite*"):
+        path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
+
+    with pytest.raises(ResearchPacsError, match="rebuild"):
+        filled.catalog.sql("select 1")
+    filled.catalog.sync(rebuild=True)
+
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+def test_a_lost_catalog_comes_back_by_itself(filled):
+    filled.take(slices(2))
+    filled.catalog.sync()
+    filled.catalog.close()
+    for path in filled.home.path.glob("catalog.sqlite*"):
+        path.unlink()
+
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+def test_a_file_that_is_gone_is_a_row_of_issues_and_stops_nothing(filled, tmp_path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in (1, 2):
+        small_ct(number).save_as(scans / f"{number}.dcm", enforce_file_format=True)
+    from researchpacs.ingest import ingest
+
+    ingest(scans, store=filled.archive.store, home=filled.home, copy=False, progress=False)
+    (scans / "1.dcm").unlink()
+
+    assert filled.catalog.sql("select instance_count, frame_count from series").fetchall() == [(2, 1)]
+    ((problem,),) = filled.catalog.sql("select problem from issues where keyword = ''").fetchall()
+    assert "could not be read" in problem
+
+
+def test_a_home_may_be_moved(filled, tmp_path):
+    from researchpacs.archive import EmbeddedArchive
+    from researchpacs.catalog import Catalog
+    from researchpacs.storage.home import Home
+
+    filled.take(slices(12))
+    filled.catalog.sync()
+    filled.close()
+    moved = Home(filled.home.path.rename(tmp_path / "moved"))
+    catalog = Catalog(moved, EmbeddedArchive(moved))
+
+    assert catalog.sql("select count(*) from instances where tags is not null").fetchall() == [(12,)]
+    catalog.close()

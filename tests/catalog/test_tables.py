@@ -1,0 +1,186 @@
+"""What stands in the tables, compared with an independent loop over the files."""
+
+import json
+from collections import defaultdict
+from io import BytesIO
+
+import numpy as np
+import pydicom
+import pytest
+
+from researchpacs.dicom.keywords import is_keyword
+from researchpacs.testing import small_ct
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def datasets(real):
+    keys = [key for (key,) in real.catalog.sql("select instance_key from instances").fetchall()]
+    return {key: pydicom.dcmread(BytesIO(real.archive.read(key)), force=True) for key in keys}
+
+
+def test_every_instance_is_there_with_the_values_that_pydicom_reads(real):
+    rows = real.catalog.sql(
+        'select instance_key, SOPInstanceUID, SOPClassUID, InstanceNumber, "Rows", ImageType, ImagePositionPatient, '
+        "RescaleSlope, ContentDate, size_bytes from instances"
+    ).fetchall()
+    found = datasets(real)
+    assert len(rows) == len(found) > 90
+    compared = 0
+    for key, sop, sop_class, number, height, image_type, position, slope, content_date, size in rows:
+        ds = found[key]
+        assert (sop, sop_class) == (str(ds.SOPInstanceUID), str(ds.SOPClassUID))
+        assert number == (ds.get("InstanceNumber") or None)
+        assert height == ds.get("Rows")
+        assert image_type == (list(ds.ImageType) if ds.get("ImageType") else None)
+        assert size == len(real.archive.read(key))
+        if "SharedFunctionalGroupsSequence" not in ds:
+            assert position == (ds.get("ImagePositionPatient") and [float(x) for x in ds.ImagePositionPatient])
+            assert slope == (None if ds.get("RescaleSlope") is None else float(ds.RescaleSlope))
+        if content_date is not None:
+            assert content_date.strftime("%Y%m%d") == ds.ContentDate
+            compared += 1
+    assert compared > 10
+
+
+def test_series_and_studies_count_what_is_below_them(real):
+    series, studies = defaultdict(int), defaultdict(set)
+    for ds in datasets(real).values():
+        owner = (ds.get("PatientID") or "", ds.StudyInstanceUID)
+        series[*owner, ds.SeriesInstanceUID] += 1
+        studies[owner].add(ds.SeriesInstanceUID)
+
+    counted = real.catalog.sql(
+        "select coalesce(PatientID, ''), StudyInstanceUID, SeriesInstanceUID, instance_count from series"
+    ).fetchall()
+    assert {row[:3]: row[3] for row in counted} == dict(series)
+    counted = real.catalog.sql("select coalesce(PatientID, ''), StudyInstanceUID, series_count from studies").fetchall()
+    assert {row[:2]: row[2] for row in counted} == {owner: len(found) for owner, found in studies.items()}
+
+
+def test_tags_hold_every_attribute(real):
+    rows = dict(real.catalog.sql("select instance_key, tags from instances").fetchall())
+    pixels = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+    for key, ds in datasets(real).items():
+        expected = [tag for tag in list(ds.keys()) if tag not in pixels]
+        assert len(json.loads(rows[key])) == len(expected), ds.SOPInstanceUID
+
+
+def test_what_stands_after_the_pixels_is_in_tags_too(real, real_data):
+    ds = pydicom.dcmread(real_data / "misc_pydicom" / "CT_small.dcm")
+    length = len(ds.DataSetTrailingPadding)
+    rows = real.catalog.sql(
+        "select (tags->'DataSetTrailingPadding'->>'length')::integer from instances where SOPInstanceUID = $uid",
+        uid=str(ds.SOPInstanceUID),
+    ).fetchall()
+
+    assert rows == [(length,)]
+
+
+def test_tags_of_a_series_are_what_its_instances_have_in_common(real):
+    series = real.catalog.sql("select SeriesInstanceUID, tags from series where instance_count > 1").fetchall()
+    assert series
+    for uid, tags in series:
+        below = real.catalog.sql("select tags from instances where SeriesInstanceUID = $uid", uid=uid).fetchall()
+        own = [json.loads(text) for (text,) in below]
+        for keyword, value in json.loads(tags).items():
+            if keyword.startswith(("Patient", "Study")):
+                assert value in [one.get(keyword) for one in own]
+            else:
+                assert all(keyword in one and one[keyword] == value for one in own)
+
+
+def test_macros_read_tags(real):
+    kvp, text, several, private = real.catalog.sql(
+        "select tag_num(tags, 'KVP'), tag(tags, 'Manufacturer'), tag_list(tags, 'ImageType'), tag(tags, '(0009,0010)') "
+        "from instances where SOPInstanceUID = $uid",
+        uid="1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322",
+    ).fetchall()[0]
+
+    assert (kvp, text, several) == (120.0, "GE MEDICAL SYSTEMS", ["ORIGINAL", "PRIMARY", "AXIAL"])
+    assert private == "GEMS_IDEN_01"
+
+
+def test_every_column_has_a_comment_and_every_attribute_its_own_spelling(real):
+    columns = real.catalog.sql(
+        "select table_name, column_name, comment from duckdb_columns() where database_name = 'pacs'"
+    ).fetchall()
+
+    assert {table for table, _, _ in columns} >= {
+        "patients", "studies", "series", "instances", "frames", "geometry", "measurements", "issues",
+    }  # fmt: skip
+    assert [column for _, column, comment in columns if not comment] == []
+    for _, column, _ in columns:
+        spelt = column.removesuffix("_parts")
+        assert is_keyword(spelt) or spelt == spelt.lower()
+
+
+def test_frames_carry_what_opens_them(real):
+    uid = real.catalog.sql("select SeriesInstanceUID from series where Modality = 'CT' and frame_count > 1").fetchall()
+    compared = 0
+    for frame in [frame for (one,) in uid for frame in real.catalog.frames(one)]:
+        ds = pydicom.dcmread(BytesIO(real.archive.read(frame.sop_uid)), force=True)
+        if "ImagePositionPatient" in ds:
+            assert frame.position == tuple(ds.ImagePositionPatient)
+        assert (frame.layout.rows, frame.layout.columns) == (ds.Rows, ds.Columns)
+        if frame.byte_offset is not None and not pydicom.uid.UID(frame.layout.transfer_syntax_uid).is_compressed:
+            data = real.archive.read(frame.sop_uid, frame.byte_offset, frame.byte_length)
+            size = ds.Rows * ds.Columns * ds.BitsAllocated // 8
+            assert data == ds.PixelData[frame.index * size :][:size]
+            compared += 1
+    assert compared > 10
+
+
+def test_geometry_of_a_regular_stack_is_uniform(filled):
+    filled.take([small_ct(number) for number in (3, 1, 2, 4)])
+
+    row = filled.catalog.sql(
+        "select kind, is_volume, shape, spacing_z_mm, spacing_y_mm, affine_lps, reasons from geometry"
+    ).fetchall()
+
+    ((kind, is_volume, shape, spacing_z, spacing_y, affine, reasons),) = row
+    assert (kind, is_volume, shape, spacing_z, spacing_y, reasons) == ("uniform", True, [4, 16, 16], 2.0, 0.5, [])
+    np.testing.assert_allclose(np.reshape(affine, (4, 4)) @ [1, 2, 4, 1], [2.0, 1.0, 4.0, 1.0])
+
+
+def test_names_have_their_parts(real):
+    parts = real.catalog.sql(
+        "select PatientName_parts from patients where PatientName like 'Yamada%' and PatientName like '%=%'"
+    ).fetchall()[0][0]
+
+    assert (parts["family"], parts["given"]) == ("Yamada", "Tarou")
+    assert parts["ideographic"] == "山田 太郎"
+    assert parts["phonetic"] == "やまだ たろう"
+
+
+def test_a_value_that_does_not_fit_is_null_and_told(filled):
+    ds = small_ct(1)
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    broken = buffer.getvalue().replace(b"DA\x08\x0020240229", b"DA\x08\x0020241399")
+    assert broken != buffer.getvalue()
+    filled.take(BytesIO(broken))
+
+    assert filled.catalog.sql("select StudyDate, tag(tags, 'StudyDate') from studies").fetchall() == [
+        (None, "20241399")
+    ]
+    issues = filled.catalog.sql("select keyword, problem from issues").fetchall()
+    assert "StudyDate" in {keyword for keyword, _ in issues}
+    assert not any("20241399" in problem for _, problem in issues)
+
+
+def test_a_report_gives_its_measurements(real):
+    rows = real.catalog.sql(
+        "select object_sop_instance_uid, quantity, value, unit from measurements order by all"
+    ).fetchall()
+    reports = {
+        uid
+        for (uid,) in real.catalog.sql(
+            "select SOPInstanceUID from instances where SOPClassUID like '%.88.%'"
+        ).fetchall()
+    }
+
+    assert rows
+    assert {row[0] for row in rows} <= reports
+    assert all(isinstance(value, float) for _, _, value, _ in rows)
