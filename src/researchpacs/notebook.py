@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def _run(path: Path, *, folder: Path, home: Path) -> Any:
     with tempfile.TemporaryDirectory(prefix="researchpacs-") as sockets:
         client = nbclient.NotebookClient(
             notebook,
-            km=_kernel(Path(sockets)),
+            config=_private_kernel(Path(sockets)),
+            kernel_name="python3",
             timeout=CELL_TIMEOUT_S,
             resources={"metadata": {"path": str(folder)}},
             store_widget_state=False,
@@ -87,13 +88,11 @@ def _run(path: Path, *, folder: Path, home: Path) -> Any:
     return notebook
 
 
-def _kernel(sockets: Path) -> Any:
+def _private_kernel(sockets: Path) -> Any:
     """Talk to the kernel through files only this user can open, where the platform has them."""
-    from jupyter_client.manager import AsyncKernelManager
+    from traitlets.config import Config
 
-    if os.name == "nt":
-        return AsyncKernelManager(kernel_name="python3")
-    return AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(sockets / "kernel"))
+    return Config() if os.name == "nt" else Config(KernelManager={"transport": "ipc", "ip": str(sockets / "kernel")})
 
 
 def _as_page(notebook: Any) -> str:
@@ -109,12 +108,17 @@ def _as_page(notebook: Any) -> str:
 
 
 def _keep_pictures_of_widgets(notebook: Any) -> None:
-    """A page has no kernel: where a widget also left a picture, show that."""
+    """A page has no kernel: a widget shows as the picture it left, and one without, such as a progress bar, not at all."""
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            bundle = output.get("data", {})
-            if "image/png" in bundle:
-                bundle.pop(WIDGET_STATE, None)
+        if "outputs" not in cell:
+            continue
+        cell.outputs = [output for output in cell.outputs if _is_shown_without_kernel(output.get("data", {}))]
+        for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET_STATE, None)
+
+
+def _is_shown_without_kernel(bundle: Mapping[str, Any]) -> bool:
+    return WIDGET_STATE not in bundle or "image/png" in bundle
 
 
 def _environment(home: Path | None) -> dict[str, str]:
