@@ -108,7 +108,7 @@ def _as_page(notebook: Any) -> str:
 
 
 def _keep_pictures_of_widgets(notebook: Any) -> None:
-    """A page has no kernel: a widget shows as the picture it left, and one without, such as a progress bar, not at all."""
+    """Show widgets as the pictures they left; those without one, such as progress bars, not at all."""
     for cell in notebook.cells:
         if "outputs" not in cell:
             continue
