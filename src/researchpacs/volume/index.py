@@ -59,7 +59,7 @@ class AxisIndex(PandasIndex):
         return self
 
     def _replace(self, index: pd.Index, dim: Hashable | None = None, coord_dtype: Any = None) -> Self:
-        replaced: Self = super()._replace(index, dim, coord_dtype)
+        replaced: Self = super()._replace(index, dim, coord_dtype)  # type: ignore[no-untyped-call]
         return replaced._with(self.frame, self.step if len(index) == 1 else None)
 
     def isel(self, indexers: Mapping[Any, int | slice | np.ndarray[Any, Any] | Variable]) -> Self | None:
