@@ -47,6 +47,7 @@ class Catalog:
         self._one_writer = threading.Lock()
         self._using = threading.RLock()
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
 
     # -- ask -----------------------------------------------------------------------------------------------------------
@@ -133,7 +134,14 @@ class Catalog:
             return self._follow(rebuild=rebuild)
 
     def close(self) -> None:
-        """Close the connection; temporary tables are gone."""
+        """Close the connections; temporary tables are gone."""
+        with self._one_writer:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        self._close_reader()
+
+    def _close_reader(self) -> None:
         with self._using:
             if self._con is not None:
                 self._con.close()
@@ -154,7 +162,7 @@ class Catalog:
                 row = self._reader().execute(_STATE).fetchone()
         except duckdb.Error:
             # Half-way through being made by another process, or not to be read; whoever has the lock will know.
-            self.close()
+            self._close_reader()
             return None
         # A catalog of another version has not reached anything; the committer refuses it or makes it anew.
         return (str(row[0]), int(row[1])) if row and row[2] == SCHEMA_VERSION else None
@@ -164,14 +172,20 @@ class Catalog:
         from researchpacs.catalog._committer import Committer
 
         began = time.monotonic()
-        con = engine()
+        if self._writer is None:
+            self._writer = engine()
+        con = self._writer
         try:
             self._attach_to_write(con, discard_broken=rebuild)
             committer = Committer(con, self._archive)
             rebuild = committer.prepare() or rebuild
             last = committer.rebuild() if rebuild else committer.follow()
-        finally:
+            con.execute(f"detach {NAME}")
+        except BaseException:
+            # Whatever state it was left in, the next sync starts afresh.
+            self._writer = None
             con.close()
+            raise
         return SyncReport(committer.instances, committer.deleted, rebuild, last, time.monotonic() - began)
 
     def _attach_to_write(self, con: duckdb.DuckDBPyConnection, *, discard_broken: bool) -> None:
@@ -183,7 +197,7 @@ class Catalog:
                     f"the catalog in {self._home.path} cannot be opened. It holds nothing that the archive does not: "
                     "make it anew with sync(rebuild=True) or `researchpacs sync --rebuild`"
                 ) from error
-            self.close()
+            self._close_reader()
             for path in self._home.path.glob(f"{self._home.catalog_metadata.name}*"):
                 path.unlink()
             shutil.rmtree(self._home.catalog_data)

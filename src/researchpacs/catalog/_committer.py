@@ -17,6 +17,7 @@ from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
+from researchpacs.catalog._tidy import current_snapshot, tidy
 from researchpacs.model import Change
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["Batch", "Committer"]
 BATCH_ROWS = 1000
 BATCH_S = 2.0
 GIVE_UP_S = 60.0
+TIDY_COMMITS = 100
 
 _SERIES = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
 _STUDY = ("patient_key", "StudyInstanceUID")
@@ -73,11 +75,13 @@ class Committer:
 
     def follow(self) -> int:
         """Commit batch after batch until the feed is at its end; the sequence number reached."""
-        last = self._state()[1]
+        last, before = self._state()[1], current_snapshot(self._con)
         for batch in self._batches(last):
             self._in_transaction(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
             self._count(batch)
             last = batch.last
+        if current_snapshot(self._con) // TIDY_COMMITS > before // TIDY_COMMITS:
+            self._tidy()
         return last
 
     def rebuild(self) -> int:
@@ -97,6 +101,14 @@ class Committer:
             _undo(self._con)
             raise
         return last
+
+    def _tidy(self) -> None:
+        try:
+            tidy(self._con)
+        except duckdb.Error as error:
+            # Housekeeping can wait for the next time; the rows are committed.
+            if not _is_busy(error):
+                raise
 
     def _state(self) -> tuple[str, int]:
         row = self._con.execute(f"select feed_id, last_seq from {NAME}.main.sync_state").fetchone()  # noqa: S608

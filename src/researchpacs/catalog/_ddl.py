@@ -37,11 +37,10 @@ def found_version(con: duckdb.DuckDBPyConnection) -> int | None:
     UnsupportedError
         A newer version of researchpacs made them.
     """
-    query = "select count(*) from duckdb_tables() where database_name = ? and table_name = 'sync_state'"
-    row = con.execute(query, [NAME]).fetchone()
-    if not row or not row[0]:
+    try:
+        row = con.execute(f"select schema_version from {NAME}.main.sync_state").fetchone()  # noqa: S608
+    except duckdb.CatalogException:
         return None
-    row = con.execute(f"select schema_version from {NAME}.main.sync_state").fetchone()  # noqa: S608
     version = int(row[0]) if row else 0
     if version > SCHEMA_VERSION:
         raise UnsupportedError(

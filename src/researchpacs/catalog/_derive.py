@@ -91,7 +91,7 @@ def geometry_row(series: Row, frames: Iterable[Row]) -> Row:
         "spacing_y_mm": found.spacing[1],
         "spacing_x_mm": found.spacing[2],
         "spacing_error_mm": found.spacing_error_mm,
-        "affine_lps": None if affine is None else [value for line in affine for value in line],
+        "affine_lps": None if affine is None else [value + 0.0 for line in affine for value in line],
     }
 
 

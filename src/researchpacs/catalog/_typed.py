@@ -110,7 +110,7 @@ def _as_number(value: Any) -> float:
     # "NaN" and "inf" stay in tags: as a number NaN is larger than all others in SQL.
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise ValueError("a finite number was expected")
-    return float(value)
+    return float(value) + 0.0  # -0.0 and 0.0 are one number, whichever way the lake keeps them
 
 
 def _as_date(value: Any) -> date:

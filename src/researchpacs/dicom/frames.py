@@ -139,7 +139,8 @@ def _numbers(ds: Dataset, keyword: str, count: int | None = None) -> tuple[float
         value: Any = ds.get(keyword)
         if value is None or value == "":
             return None
-        numbers = tuple(float(one) for one in np.atleast_1d(np.asarray(value, dtype=float)))
+        # Adding zero makes -0.0 plain zero.
+        numbers = tuple(float(one) + 0.0 for one in np.atleast_1d(np.asarray(value, dtype=float)))
     except Exception:  # pydicom raises whatever a broken value trips over; `values.read_tags` tells it
         return None
     usable = np.isfinite(numbers).all() and len(numbers) == (count or len(numbers))
