@@ -26,6 +26,7 @@ from researchpacs.testing import small_ct
 
 _SEED = 20240229
 _FILES = 240
+_MANY = 900
 
 _INGEST = """
 import sys
@@ -100,6 +101,14 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(_MANY):
+        small_ct(number).save_as(folder / f"{number:04}", enforce_file_format=True)
+    return folder
+
+
 def test_an_ingest_killed_at_any_moment_loses_nothing(home: Path, scans: Path) -> None:
     _rounds(5, home, scans)
 
@@ -109,24 +118,24 @@ def test_fifty_ingests_killed_at_any_moment_lose_nothing(home: Path, scans: Path
     _rounds(50, home, scans)
 
 
-def test_an_interrupted_ingest_keeps_what_it_acknowledged_and_leaves_no_temporary_file(home: Path, scans: Path) -> None:
-    child = _start(_INGEST, home, scans)
+def test_an_interrupted_ingest_keeps_what_it_acknowledged_and_leaves_no_temporary_file(home: Path, many: Path) -> None:
+    child = _start(_INGEST, home, many)
     lines = _read_until(child, acknowledged=1)
     workers = psutil.Process(child.pid).children()
     child.send_signal(signal.SIGINT)
     rest, errors = child.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
     told = _told(lines + rest.splitlines())
-    assert 0 < len(told.stored) < _FILES
+    assert 0 < len(told.stored) < _MANY
     opened = Home.open(home)
     assert [path.name for path in opened.tmp.iterdir()] == ["sweep.lock"]
     _the_archive_is_whole(opened, told)
     assert EmbeddedArchive(opened).verify().leftovers == ()
-    assert not any(worker.is_running() for worker in workers)
+    assert [worker.status() for worker in workers if worker.is_running()] == []
 
 
-def test_workers_end_with_the_process_that_started_them(home: Path, scans: Path) -> None:
-    child = _start(_INGEST, home, scans)
+def test_workers_end_with_the_process_that_started_them(home: Path, many: Path) -> None:
+    child = _start(_INGEST, home, many)
     _read_until(child, acknowledged=1)
     workers = psutil.Process(child.pid).children()
     assert workers

@@ -1,23 +1,26 @@
 """Bad input and faults while checking: one clear row, and the rest goes on."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
 import psutil
 import pytest
 
+from researchpacs.archive import EmbeddedArchive
 from researchpacs.dicom.scan import scan
-from researchpacs.ingest import incoming
+from researchpacs.ingest import incoming, ingest
 from researchpacs.ingest._check import Checker
 from researchpacs.ingest._tasks import FileTask, MemberTask
-from researchpacs.model import Incoming, Refusal
+from researchpacs.model import Incoming, Outcome, Refusal
+from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
 
 _UNDER_A_LIMIT = """
@@ -191,6 +194,35 @@ def test_leaving_early_stops_the_workers(tmp_path: Path, tmp: Path) -> None:
     assert not _children()
 
 
+def test_an_interrupt_waits_for_what_has_been_checked_and_a_second_one_does_not(home: Path) -> None:
+    opened = Home.open(home)
+    archive = EmbeddedArchive(opened)
+    taken: list[Incoming] = []
+
+    def store(items: Iterable[Incoming], times: int) -> Iterator[Outcome]:
+        def interrupted() -> Iterator[Incoming]:
+            for item in items:
+                taken.append(item)
+                if len(taken) == 3:
+                    for _ in range(times):
+                        signal.raise_signal(signal.SIGINT)
+                yield item
+
+        return archive.store(interrupted())
+
+    before = signal.getsignal(signal.SIGINT)
+    for times, kept in ((1, 3), (2, 0)):
+        taken.clear()
+        scans = [small_ct(100 * times + number) for number in range(10)]
+        with pytest.raises(KeyboardInterrupt):
+            ingest(scans, store=lambda items, times=times: store(items, times), home=opened)  # type: ignore[misc]
+        found = archive.rows([item.identity.key for item in taken])
+        assert (len(taken), len(found)) == (3, kept)
+        assert signal.getsignal(signal.SIGINT) is before
+        assert [path.name for path in opened.tmp.iterdir()] == ["sweep.lock"]
+    archive.close()
+
+
 @pytest.fixture
 def ordinary_user(tmp_path: Path, tmp: Path) -> Iterator[None]:
     """Lock a folder, and give up root's right to read everything for a moment."""
@@ -237,7 +269,9 @@ def _kill_who_writes_much(tmp: Path) -> None:
 
 
 def _children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Living workers of this process; multiprocessing's resource tracker may be another child of it."""
+    living = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if any("ingest._worker" in word for word in child.cmdline())]
 
 
 def _told(one: Incoming | Refusal) -> tuple[object, ...]:

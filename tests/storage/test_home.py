@@ -121,6 +121,14 @@ def test_the_workspace_of_a_killed_process_is_swept_and_that_of_a_living_one_is_
             child.communicate()
 
 
+def test_a_lock_without_its_workspace_is_swept_too(home: Path) -> None:
+    opened = Home.open(home)
+    (opened.tmp / "0123456789abcdef.lock").touch()
+    (opened.tmp / "fedcba9876543210").mkdir()
+    with opened.workspace() as tmp:
+        assert {path.stem for path in opened.tmp.iterdir()} == {"sweep", tmp.name}
+
+
 def test_a_forked_child_does_not_keep_a_dead_workspace_alive_for_ever(home: Path) -> None:
     opened = Home.open(home)
     with opened.workspace() as tmp:

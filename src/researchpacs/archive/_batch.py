@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.dicom.keywords import MAIN
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Outcome, OutcomeKind
-from researchpacs.storage.durable import sync_directory
+from researchpacs.storage.durable import sync_all
 from researchpacs.storage.home import Home
 
-__all__ = ["Batch", "Move", "Pair", "is_disk_full"]
+__all__ = ["Batch", "Move", "Pair", "is_disk_full", "is_evident_duplicate"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _INSERT = """
@@ -79,14 +79,17 @@ class Batch:
         Where the files go.
     verdicts
         What is known about contents that meet again; what is not goes to `undecided`.
+    synced
+        Temporary files that are durable already.
     """
 
-    def __init__(self, home: Home, verdicts: Mapping[Pair, Verdict]) -> None:
+    def __init__(self, home: Home, verdicts: Mapping[Pair, Verdict], synced: Collection[Path]) -> None:
         self.outcomes: list[Outcome] = []
         self.undecided: list[tuple[Stored, Incoming]] = []
         self.moves: list[Move] = []
         self._home = home
         self._verdicts = verdicts
+        self._synced = synced
         self._needless: list[Path] = []
         self._folders: set[Path] = set()
 
@@ -94,8 +97,7 @@ class Batch:
         """Decide on every item; to be called inside `Ledger.writing`."""
         for item in items:
             self._take(con, item)
-        for folder in self._folders:
-            sync_directory(folder)
+        sync_all(self._folders)
 
     def discard(self) -> None:
         """Remove temporary files of duplicates; to be called after the commit."""
@@ -167,6 +169,8 @@ class Batch:
         self._tell(new, "conflict", reason)
 
     def _move(self, table: Owner, sha256: str, blob: Path, place: Path) -> None:
+        if blob not in self._synced:
+            sync_all([blob])
         if not place.parent.exists():
             place.parent.mkdir(exist_ok=True)
             self._folders.add(place.parent.parent)
@@ -183,6 +187,12 @@ def is_disk_full(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
     return isinstance(error, OSError) and error.errno in _FULL
+
+
+def is_evident_duplicate(old: Stored | None, new: Incoming) -> bool:
+    """Whether the ledger alone shows that nothing of a new instance has to be kept."""
+    verdict = _at_once(old, new) if old else None
+    return verdict is not None and verdict.same
 
 
 def _content(one: Stored | Incoming) -> tuple[object, ...]:

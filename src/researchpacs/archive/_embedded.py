@@ -1,28 +1,31 @@
 """The archive that needs no server: content-addressed files below a home, one row each in the ledger.
 
-A file is complete and synced before the archive sees it; it is renamed into place and its row committed under one write
-lock, and acknowledged after the commit. So a row always has its file, and a process killed at any moment leaves at most
-a file without a row, which the next ingest of the same content takes over.
+A file is complete before the archive sees it. It is synced, then renamed into place and its row committed under one
+write lock, and acknowledged after the commit. So a row always has its file, and a process killed at any moment leaves
+at most a file without a row, which the next ingest of the same content takes over.
 """
 
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full
+from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evident_duplicate
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._find import find_rows
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Change, Changes, Find, Identity, Incoming, Level, Location, Outcome, Row
+from researchpacs.storage.durable import sync_all
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
 
 __all__ = ["EmbeddedArchive"]
 
 _BATCH = 256
+_BATCH_BYTES = 512 << 20
 _BATCH_S = 0.3
 
 _CHANGES = """
@@ -85,12 +88,13 @@ class EmbeddedArchive:
     def store(self, items: Iterable[Incoming]) -> Iterator[Outcome]:
         """Keep instances, many in one commit; an outcome is given out only after the commit."""
         waiting: list[Incoming] = []
-        oldest = 0.0
+        oldest, size = 0.0, 0
         for item in items:
             if not waiting:
-                oldest = time.monotonic()
+                oldest, size = time.monotonic(), 0
             waiting.append(item)
-            if len(waiting) >= _BATCH or time.monotonic() - oldest > _BATCH_S:
+            size += item.size
+            if len(waiting) >= _BATCH or size >= _BATCH_BYTES or time.monotonic() - oldest > _BATCH_S:
                 yield from self._store(waiting)
                 waiting = []
         if waiting:
@@ -98,9 +102,11 @@ class EmbeddedArchive:
 
     def _store(self, waiting: list[Incoming]) -> Iterator[Outcome]:
         verdicts: dict[Pair, Verdict] = {}
+        synced: set[Path] = set()
         while waiting:
             try:
-                batch = self._commit(waiting, verdicts)
+                synced |= self._sync(waiting, synced)
+                batch = self._commit(waiting, verdicts, synced)
             except (sqlite3.OperationalError, OSError) as error:
                 if not is_disk_full(error):
                     raise
@@ -115,8 +121,19 @@ class EmbeddedArchive:
                 verdicts[Pair.of(old, new)] = judge(old, new)
             waiting = [new for _, new in batch.undecided]
 
-    def _commit(self, items: list[Incoming], verdicts: Mapping[Pair, Verdict]) -> Batch:
-        batch = Batch(self.home, verdicts)
+    def _sync(self, items: Sequence[Incoming], done: Collection[Path]) -> set[Path]:
+        """Make temporary files durable before the lock is taken; those of evident duplicates need not be."""
+        known = self.rows([item.identity.key for item in items])
+        wanted = {
+            item.blob
+            for item in items
+            if item.blob and item.blob not in done and not is_evident_duplicate(known.get(item.identity.key), item)
+        }
+        sync_all(wanted)
+        return wanted
+
+    def _commit(self, items: list[Incoming], verdicts: Mapping[Pair, Verdict], synced: Collection[Path]) -> Batch:
+        batch = Batch(self.home, verdicts, synced)
         try:
             with self.ledger.writing() as con:
                 batch.run(con, items)

@@ -1,4 +1,4 @@
-"""One task -> one `Incoming` or one `Refusal`: scan, hash, and a synced temporary file, in constant memory."""
+"""One task -> one `Incoming` or one `Refusal`: scan, hash, and a temporary file, in constant memory."""
 
 import errno
 import hashlib
@@ -19,7 +19,6 @@ from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
 from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
-from researchpacs.storage.durable import sync_file
 
 __all__ = ["Checker", "reason_of"]
 
@@ -76,14 +75,12 @@ class Checker:
                 return _reference(task, file, found, before)
             with self._blob() as (blob, target):
                 digest = _digest(file, found, target)
-                sync_file(target.fileno())
                 _refuse_changed(before, os.fstat(file.fileno()), digest.size)
             return _incoming(task.source, found, digest, blob=blob)
 
     def _member(self, task: MemberTask) -> Incoming:
         with self._blob() as (blob, target):
             copy_member(self._zip(task.archive), task.index, target)
-            sync_file(target.fileno())
             target.seek(0)
             found = _scan(target)
             digest = _digest(target, found)

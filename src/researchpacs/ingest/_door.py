@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from researchpacs.ingest._inputs import Adapter, DatasetInput, Input, PathInput, as_inputs
+from researchpacs.ingest._interrupt import interrupt_deferred
 from researchpacs.ingest._pool import check_all
 from researchpacs.ingest._progress import Progress
 from researchpacs.ingest._report import IngestReport
@@ -57,14 +58,17 @@ def ingest(
         have been taken in.
     ConflictError
         A source named directly has the identity of a stored instance and other content.
+    KeyboardInterrupt
+        Interrupted, after what had been checked by then was stored.
     """
     inputs = as_inputs(sources, adapters)
     with (
+        interrupt_deferred() as interrupted,
         home.workspace() as tmp,
-        # Closed before the workspace goes: an interrupt in `store` leaves workers running that write to it.
+        # Closed before the workspace goes: until then workers may write to it.
         closing(_incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress)) as checked,
     ):
-        outcomes = list(_outcomes(checked, store))
+        outcomes = list(_outcomes(checked, store, interrupted))
     report = IngestReport(outcomes, as_series)
     report.raise_for({one.source for one in inputs})
     return report
@@ -110,9 +114,11 @@ def _tasks(inputs: Sequence[Input], *, tmp: Path, copy: bool) -> Iterator[Task |
 
 
 def _outcomes(
-    checked: Iterator[Incoming | Refusal], store: Callable[[Iterable[Incoming]], Iterator[Outcome]]
+    checked: Iterator[Incoming | Refusal],
+    store: Callable[[Iterable[Incoming]], Iterator[Outcome]],
+    interrupted: Callable[[], bool],
 ) -> Iterator[Outcome]:
-    """Lead refusals past the archive."""
+    """Lead refusals past the archive; after an interrupt what has been checked is stored, and no more comes."""
     refused: list[Outcome] = []
 
     def accepted() -> Iterator[Incoming]:
@@ -121,6 +127,8 @@ def _outcomes(
                 refused.append(Outcome(one.source, "refused", one.reason))
             else:
                 yield one
+            if interrupted():
+                return
 
     yield from store(accepted())
     yield from refused

@@ -1,4 +1,4 @@
-"""Bring what is in memory or comes as a stream into the workspace, as a complete and synced file."""
+"""Bring what is in memory or comes as a stream into the workspace, as a complete file."""
 
 import secrets
 import shutil
@@ -14,7 +14,6 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from researchpacs.ingest._check import reason_of
 from researchpacs.ingest._tasks import SpooledTask
 from researchpacs.model import Refusal
-from researchpacs.storage.durable import sync_file
 
 __all__ = ["spool_dataset", "spool_stream"]
 
@@ -27,8 +26,6 @@ def spool_dataset(dataset: Dataset, source: str, tmp: Path) -> SpooledTask | Ref
             # Odd values are for the header scan to report; a data set in memory may hold any.
             warnings.simplefilter("ignore")
             _with_file_meta(dataset).save_as(file, enforce_file_format=True)
-            file.flush()
-            sync_file(file.fileno())
     except OSError as error:
         blob.unlink(missing_ok=True)
         return Refusal(source, reason_of(error))
@@ -45,8 +42,6 @@ def spool_stream(stream: BinaryIO, source: str, tmp: Path) -> SpooledTask | Refu
     try:
         with blob.open("xb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
-            file.flush()
-            sync_file(file.fileno())
     except OSError as error:
         blob.unlink(missing_ok=True)
         return Refusal(source, reason_of(error))

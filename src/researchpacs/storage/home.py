@@ -131,9 +131,8 @@ class Home:
 
     def _sweep(self) -> None:
         """Remove the workspaces whose process is gone: the system released their locks."""
-        for folder in self.tmp.iterdir():
-            if not folder.is_dir():
-                continue
+        for name in {path.stem for path in self.tmp.iterdir()} - {"sweep"}:
+            folder = self.tmp / name
             lock = FileLock(folder.with_suffix(".lock"))
             try:
                 with lock.acquire(blocking=False):
