@@ -38,7 +38,7 @@ def test_every_instance_is_there_with_the_values_that_pydicom_reads(real):
             assert position == (ds.get("ImagePositionPatient") and [float(x) for x in ds.ImagePositionPatient])
             assert slope == (None if ds.get("RescaleSlope") is None else float(ds.RescaleSlope))
         if content_date is not None:
-            assert content_date.strftime("%Y%m%d") == ds.ContentDate
+            assert content_date.strftime("%Y%m%d") == ds.ContentDate.replace(".", "")
             compared += 1
     assert compared > 10
 
