@@ -21,7 +21,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, WebSocket, sync_playwright
 
 CHROMIUM = os.environ.get("RESEARCHPACS_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
@@ -45,32 +45,30 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    """Playwright; it can be started once only."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Chromium with software WebGL."""
-    with launched() as browser:
+    with launched(playwright) as browser:
         yield browser
 
 
-@pytest.fixture
-def notebook(lab: "Server", chromium: Browser) -> "Iterator[Callable[[Sequence[str]], Notebook]]":
-    """Open notebooks in Chromium: cells to a `Notebook`. A script error on the page fails the test."""
-    with contextlib.ExitStack() as stack:
-        books: list[Notebook] = []
-
-        def open_notebook(cells: Sequence[str]) -> Notebook:
-            books.append(stack.enter_context(opened(lab, chromium, cells)))
-            return books[-1]
-
-        yield open_notebook
-        assert [problem for book in books for problem in book.problems] == []
+@pytest.fixture(scope="session")
+def chromium_without_webgl(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium that refuses WebGL."""
+    with launched(playwright, "--disable-3d-apis") as browser:
+        yield browser
 
 
-@pytest.fixture
-def notebook_without_webgl(lab: "Server") -> "Iterator[Callable[[Sequence[str]], Notebook]]":
-    """The same in a Chromium that has no WebGL."""
-    with contextlib.ExitStack() as stack:
-        browser = stack.enter_context(launched("--disable-3d-apis", "--disable-gpu"))
-        yield lambda cells: stack.enter_context(opened(lab, browser, cells))
+@pytest.fixture(scope="session")
+def opened() -> "Callable[..., contextlib.AbstractContextManager[Notebook]]":
+    """Open a notebook of cells: server, browser, cells to a context manager that gives a `Notebook`."""
+    return _opened
 
 
 @dataclass
@@ -134,14 +132,13 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def launched(*flags: str) -> Iterator[Browser]:
-    """Start Chromium with software WebGL."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, chromium_sandbox=False, args=[*CHROMIUM_FLAGS, *flags]
-        )
-        yield browser
-        browser.close()
+def launched(playwright: Playwright, *flags: str) -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM, chromium_sandbox=False, args=[*CHROMIUM_FLAGS, *flags]
+    )
+    yield browser
+    browser.close()
 
 
 @dataclass
@@ -152,6 +149,19 @@ class Notebook:
     problems: list[str] = field(default_factory=list)
     received: int = 0
     """Bytes that came over the page's websockets."""
+
+    def run_code(self, code: str, *, wait: bool = True) -> None:
+        """Run code in the notebook's last cell, its former output gone."""
+        self.page.evaluate(
+            """async (code) => {
+                const { content } = window.jupyterapp.shell.currentWidget;
+                content.activeCellIndex = content.widgets.length - 1;
+                content.activeCell.model.sharedModel.setSource(code);
+                await window.jupyterapp.commands.execute("notebook:clear-cell-output");
+            }""",
+            code,
+        )
+        self.run(self.page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length - 1"), wait=wait)
 
     def run(self, cell: int, *, wait: bool = True) -> None:
         """Run a cell; not to wait returns while it runs."""
@@ -189,7 +199,7 @@ class Notebook:
 
 
 @contextlib.contextmanager
-def opened(server: Server, browser: Browser, cells: Sequence[str]) -> Iterator[Notebook]:
+def _opened(server: Server, browser: Browser, cells: Sequence[str]) -> Iterator[Notebook]:
     """Save a notebook of these cells, open it and wait for its kernel."""
     name = f"{secrets.token_hex(4)}.ipynb"
     server.write(name, cells)

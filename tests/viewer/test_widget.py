@@ -3,13 +3,14 @@
 import gzip
 import json
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
 from researchpacs.errors import GeometryError, InvalidInputError, UnsupportedError
 from researchpacs.viewer import Viewer, Window, view
@@ -39,7 +40,7 @@ class Browser:
 
     def answer(self, request_id: str) -> tuple[dict[str, Any], list[Any]]:
         def found() -> Any:
-            return next((heard for heard in self.heard if heard[0]["id"] == request_id), None)
+            return next((heard for heard in self.heard if heard[0]["request"] == request_id), None)
 
         with self.arrived:
             assert self.arrived.wait_for(found, timeout=10), f"no answer to {request_id}"
@@ -57,10 +58,16 @@ def drawn(**changes: Any) -> dict[str, Any]:
     return {"kind": "mark", "id": "a", "plane": "axial", "index": 2, "points_lps": points, **changes}
 
 
+def lazy(numbered: xr.DataArray, read: Callable[..., np.ndarray]) -> da.Array:
+    """The same values, a frame a chunk, each read through a function."""
+    frames = da.from_array(numbered.values, chunks=(1, 8, 10))
+    return frames.map_blocks(read, dtype=np.int16, meta=np.empty((0, 0, 0), np.int16))
+
+
 @pytest.mark.parametrize(("plane", "index"), [("axial", 0), ("axial", 5), ("coronal", 0), ("coronal", 7)])
 def test_a_plane_comes_as_its_pixels(numbered, plane, index):
     reply, (buffer,) = Browser(view(numbered)).ask(kind="plane", id="p", plane=plane, index=index)
-    assert reply == {"kind": "plane", "id": "p", "dtype": "int16"}
+    assert reply == {"kind": "plane", "request": "p", "dtype": "int16"}
     expected = numbered.values[index] if plane == "axial" else numbered.values[::-1, index]
     np.testing.assert_array_equal(np.frombuffer(buffer, "<i2").reshape(expected.shape), expected)
 
@@ -79,7 +86,7 @@ def test_float_planes_without_a_value_somewhere_come_as_finite_numbers(make_volu
 @pytest.mark.parametrize(("plane", "index"), [("axial", 6), ("axial", -1), ("sagittal", 0)])
 def test_a_plane_that_is_not_there_is_refused_in_one_sentence(numbered, plane, index):
     reply, _ = Browser(view(numbered)).ask(kind="plane", id="p", plane=plane, index=index)
-    assert reply == {"kind": "error", "id": "p", "message": f"the volume has no {plane} plane {index}"}
+    assert reply == {"kind": "error", "request": "p", "message": f"the volume has no {plane} plane {index}"}
 
 
 def test_a_lazy_volume_is_read_frame_by_frame_for_axial_planes_and_once_for_coronal_ones(make_volume, numbered):
@@ -89,10 +96,7 @@ def test_a_lazy_volume_is_read_frame_by_frame_for_axial_planes_and_once_for_coro
         read.append(block_info[0]["chunk-location"][0])
         return block
 
-    lazy = da.from_array(numbered.values, chunks=(1, 8, 10)).map_blocks(
-        frame, dtype=np.int16, meta=np.empty((0, 0, 0), "i2")
-    )
-    browser = Browser(view(make_volume(lazy, numbered.dicom.affine_lps)))
+    browser = Browser(view(make_volume(lazy(numbered, frame), numbered.dicom.affine_lps)))
     assert read == [3], "the window is chosen from the middle frame"
     browser.ask(kind="plane", id="1", plane="axial", index=5)
     assert read == [3, 5]
@@ -111,14 +115,11 @@ def test_an_axial_plane_does_not_wait_for_a_volume_that_is_being_read(make_volum
             gate.wait(10)
         return block
 
-    lazy = da.from_array(numbered.values, chunks=(1, 8, 10)).map_blocks(
-        slowly, dtype=np.int16, meta=np.empty((0, 0, 0), "i2")
-    )
-    browser = Browser(view(make_volume(lazy, numbered.dicom.affine_lps)))
+    browser = Browser(view(make_volume(lazy(numbered, slowly), numbered.dicom.affine_lps)))
     for n in range(4):
         browser.say(kind="plane", id=f"c{n}", plane="coronal", index=n)
     assert browser.ask(kind="plane", id="a", plane="axial", index=4)[0]["kind"] == "plane"
-    assert [content["id"] for content, _ in browser.heard] == ["a"]
+    assert [content["request"] for content, _ in browser.heard] == ["a"]
     gate.set()
     assert all(browser.answer(f"c{n}")[0]["kind"] == "plane" for n in range(4))
 
@@ -131,40 +132,38 @@ def test_a_frame_that_cannot_be_read_is_told_and_can_be_asked_for_again(make_vol
             raise OSError(5, "Input/output error", "/scans/DOE^JANE/1.dcm")
         return block
 
-    lazy = da.from_array(numbered.values, chunks=(1, 8, 10)).map_blocks(
-        failing, dtype=np.int16, meta=np.empty((0, 0, 0), "i2")
-    )
-    browser = Browser(view(make_volume(lazy, numbered.dicom.affine_lps)))
+    browser = Browser(view(make_volume(lazy(numbered, failing), numbered.dicom.affine_lps)))
     for plane in ("axial", "coronal"):
         reply, _ = browser.ask(kind="plane", id=plane, plane=plane, index=1)
-        assert reply == {"kind": "error", "id": plane, "message": "OSError: Input/output error"}
+        assert reply == {"kind": "error", "request": plane, "message": "OSError: Input/output error"}
     broken[0] = False
     assert browser.ask(kind="plane", id="again", plane="coronal", index=1)[0]["kind"] == "plane"
 
 
 def test_the_newest_request_is_served_first_and_a_cancelled_one_not_at_all(make_volume, numbered):
-    gate = threading.Event()
+    """Two threads serve; while one is held, the other one shows the order."""
+    gates = [threading.Event(), threading.Event()]
+    begun = threading.Barrier(3)
 
     def held(block: np.ndarray, block_info: Any = None) -> np.ndarray:
-        if block_info[0]["chunk-location"][0] in (0, 1):
-            gate.wait(10)
+        frame = block_info[0]["chunk-location"][0]
+        if frame < 2:
+            begun.wait(10)
+            gates[frame].wait(10)
         return block
 
-    lazy = da.from_array(numbered.values, chunks=(1, 8, 10)).map_blocks(
-        held, dtype=np.int16, meta=np.empty((0, 0, 0), "i2")
-    )
-    browser = Browser(view(make_volume(lazy, numbered.dicom.affine_lps)))
+    browser = Browser(view(make_volume(lazy(numbered, held), numbered.dicom.affine_lps)))
     for index in (0, 1):
-        browser.say(kind="plane", id=f"held {index}", plane="axial", index=index)
-    time.sleep(0.3)
+        browser.say(kind="plane", id=f"{index}", plane="axial", index=index)
+    begun.wait(10)
     for index in (2, 3, 4, 5):
         browser.say(kind="plane", id=f"{index}", plane="axial", index=index)
     browser.say(kind="cancel", id="4")
-    gate.set()
+    gates[1].set()
     browser.answer("2")
-    order = [content["id"] for content, _ in browser.heard if not content["id"].startswith("held")]
-    assert sorted(order) == ["2", "3", "5"]
-    assert order.index("5") < order.index("2")
+    assert [content["request"] for content, _ in browser.heard] == ["1", "5", "3", "2"]
+    gates[0].set()
+    browser.answer("0")
 
 
 def test_the_bundle_is_asked_for_and_never_travels_with_the_state(numbered, tmp_path, monkeypatch):
@@ -277,7 +276,7 @@ def test_save_hands_over_what_is_not_saved_and_remembers_it(numbered):
     browser.say(**drawn())
     assert browser.viewer.save() == "report"
     browser.say(**drawn(id="b"))
-    assert browser.ask(kind="save", id="s")[0] == {"kind": "save", "id": "s", "saved": 1}
+    assert browser.ask(kind="save", id="s")[0] == {"kind": "save", "request": "s", "saved": 1}
     assert browser.viewer.save() is None
     first, second = browser.viewer.annotations
     assert saved == [[first], [second]]

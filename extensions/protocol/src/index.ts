@@ -1,6 +1,6 @@
 // What the viewer's two halves say to each other; `src/researchpacs/viewer/_messages.py` is the same, name for name.
-// A request carries an `id` that is unique on its page; the answer carries the same. Points are (x, y, z) LPS mm. The
-// kernel keeps the list of marks; the browser asks for changes and draws what the list says.
+// A request carries an `id` that is unique on its page; the answer names it as `request`. Points are (x, y, z) LPS mm.
+// The kernel keeps the list of marks; the browser asks for changes and draws what the list says.
 
 /** Send the viewer's JavaScript. */
 export interface BundleRequest {
@@ -53,27 +53,27 @@ export interface SaveRequest {
 /** The JavaScript follows as one buffer, compressed with gzip. */
 export interface BundleReply {
   kind: "bundle";
-  id: string;
+  request: string;
 }
 
 /** The pixels follow as one buffer, row after row, little endian, in the volume's unit. */
 export interface PlaneReply {
   kind: "plane";
-  id: string;
+  request: string;
   dtype: "int16" | "float32";
 }
 
 /** So many drafts were saved. */
 export interface SaveReply {
   kind: "save";
-  id: string;
+  request: string;
   saved: number;
 }
 
 /** The request failed; one sentence for the reader. */
 export interface ErrorReply {
   kind: "error";
-  id: string;
+  request: string;
   message: string;
 }
 
@@ -142,19 +142,19 @@ export type Reply = BundleReply | PlaneReply | SaveReply | ErrorReply;
 export function asReply(content: unknown): Reply | undefined {
   if (typeof content !== "object" || content === null) return undefined;
   const reply = content as Record<string, unknown>;
-  if (typeof reply.id !== "string") return undefined;
+  if (typeof reply.request !== "string") return undefined;
   switch (reply.kind) {
     case "bundle":
-      return { kind: reply.kind, id: reply.id };
+      return { kind: reply.kind, request: reply.request };
     case "plane":
       if (reply.dtype !== "int16" && reply.dtype !== "float32") return undefined;
-      return { kind: reply.kind, id: reply.id, dtype: reply.dtype };
+      return { kind: reply.kind, request: reply.request, dtype: reply.dtype };
     case "save":
       if (typeof reply.saved !== "number") return undefined;
-      return { kind: reply.kind, id: reply.id, saved: reply.saved };
+      return { kind: reply.kind, request: reply.request, saved: reply.saved };
     case "error":
       if (typeof reply.message !== "string") return undefined;
-      return { kind: reply.kind, id: reply.id, message: reply.message };
+      return { kind: reply.kind, request: reply.request, message: reply.message };
     default:
       return undefined;
   }

@@ -67,7 +67,7 @@ export class Link {
   private readonly listen = (content: unknown, buffers: DataView[]): void => {
     const reply = asReply(content);
     if (!reply) return;
-    const pending = this.pending.get(reply.id);
+    const pending = this.pending.get(reply.request);
     if (reply.kind === "error") {
       if (pending) pending.reject(new Error(reply.message));
       else this.onError(reply);

@@ -21,7 +21,8 @@ export class Marks {
   constructor(
     private readonly source: PlaneSource,
     private readonly link: Link,
-    private readonly viewportIds: string[],
+    /** Viewports that are open. */
+    private readonly viewportIds: () => string[],
   ) {
     this.listeners = [
       [Enums.Events.ANNOTATION_COMPLETED, (event) => this.tell(drawn(event))],
@@ -39,7 +40,7 @@ export class Marks {
       if (!wanted.has(id) && !this.beingDrawn(present)) annotation.state.removeAnnotation(id);
     }
     for (const mark of list) if (!this.moving.has(mark.id)) this.draw(mark);
-    utilities.triggerAnnotationRenderForViewportIds(this.viewportIds);
+    utilities.triggerAnnotationRenderForViewportIds(this.viewportIds());
   }
 
   /** The selected draft, if there is one. */
@@ -50,7 +51,7 @@ export class Marks {
 
   select(id: string): void {
     annotation.selection.setAnnotationSelected(id, true, false);
-    utilities.triggerAnnotationRenderForViewportIds(this.viewportIds);
+    utilities.triggerAnnotationRenderForViewportIds(this.viewportIds());
   }
 
   remove(mark: Mark): void {

@@ -49,10 +49,8 @@ export class ViewerCell {
     if (!first) throw new Error("The kernel described no plane.");
     this.active = first;
     this.modes = new Modes(this.id, !this.page.viewOnly);
-    this.marks = new Marks(
-      this.source,
-      this.link,
-      this.planes.map((plane) => plane.viewportId),
+    this.marks = new Marks(this.source, this.link, () =>
+      this.planes.filter((plane) => plane.ready).map((plane) => plane.viewportId),
     );
     this.toolbar = new Toolbar(model.get("_title"), model.get("_presets"), !this.page.viewOnly, {
       choose: (mode) => this.choose(mode),
@@ -109,7 +107,7 @@ export class ViewerCell {
   private listen(): void {
     for (const [name, reaction] of this.reactions) this.model.on(`change:${name}`, reaction);
     this.link.onError = (error) => {
-      if (this.marks.restore(error.id) || this.model.get("_marks").some((mark) => mark.id === error.id))
+      if (this.marks.restore(error.request) || this.model.get("_marks").some((mark) => mark.id === error.request))
         this.say(error.message);
     };
     this.root.addEventListener("keydown", (event) => this.onKey(event), { capture: true });

@@ -1,7 +1,7 @@
 """What the viewer's two halves say to each other; `extensions/protocol` mirrors this file name for name.
 
-A request carries an `id` that is unique on its page; the answer carries the same. Points are (x, y, z) LPS mm. The
-kernel keeps the list of marks; the browser asks for changes and draws what the list says.
+A request carries an `id` that is unique on its page; the answer names it as `request`. Points are (x, y, z) LPS mm.
+The kernel keeps the list of marks; the browser asks for changes and draws what the list says.
 """
 
 from typing import Any, Literal, TypedDict, cast, get_args, get_origin, get_type_hints
@@ -87,14 +87,14 @@ class BundleReply(TypedDict):
     """The JavaScript follows as one buffer, compressed with gzip."""
 
     kind: Literal["bundle"]
-    id: str
+    request: str
 
 
 class PlaneReply(TypedDict):
     """The pixels follow as one buffer, row after row, little endian, in the volume's unit."""
 
     kind: Literal["plane"]
-    id: str
+    request: str
     dtype: Literal["int16", "float32"]
 
 
@@ -102,7 +102,7 @@ class SaveReply(TypedDict):
     """So many drafts were saved."""
 
     kind: Literal["save"]
-    id: str
+    request: str
     saved: int
 
 
@@ -110,7 +110,7 @@ class ErrorReply(TypedDict):
     """The request failed; one sentence for the reader."""
 
     kind: Literal["error"]
-    id: str
+    request: str
     message: str
 
 

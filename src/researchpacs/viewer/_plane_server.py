@@ -85,7 +85,7 @@ class PlaneServer:
         try:
             pixels = self._voxels.pixels(self._stacks[request["plane"]], request["index"])
             answer = PlaneReply(
-                kind="plane", id=request["id"], dtype="int16" if pixels.dtype == np.dtype("<i2") else "float32"
+                kind="plane", request=request["id"], dtype="int16" if pixels.dtype == np.dtype("<i2") else "float32"
             )
             self._reply(answer, [pixels.data.cast("B")])
         except Exception as error:  # whatever a reader of pixels raises is told in the cell

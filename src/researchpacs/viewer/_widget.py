@@ -97,6 +97,7 @@ class Viewer(anywidget.AnyWidget):
             _marks=[],
             _can_save=save is not None,
         )
+        _keep_to_subshell(self.comm)
         self.on_msg(lambda _, content, buffers: self._on_message(content))
 
     def __repr__(self) -> str:
@@ -213,7 +214,7 @@ class Viewer(anywidget.AnyWidget):
         match request["kind"]:
             case "bundle":
                 script = memoryview(_bundle.compressed())
-                self.send(BundleReply(kind="bundle", id=request["id"]), [script])
+                self.send(BundleReply(kind="bundle", request=request["id"]), [script])
             case "plane":
                 self._server.ask(request)
             case "cancel":
@@ -221,7 +222,7 @@ class Viewer(anywidget.AnyWidget):
             case "save":
                 count = len(self._lengths.drafts())
                 self.save()
-                self.send(SaveReply(kind="save", id=request["id"], saved=count))
+                self.send(SaveReply(kind="save", request=request["id"], saved=count))
             case _:
                 self._change_marks(request)
 
@@ -247,7 +248,16 @@ class Viewer(anywidget.AnyWidget):
             _log.error("the viewer could not answer", exc_info=error)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "see the kernel's log"
             message = f"{type(error).__name__}: {reason}"
-        self.send(ErrorReply(kind="error", id=request_id, message=message))
+        self.send(ErrorReply(kind="error", request=request_id, message=message))
+
+
+def _keep_to_subshell(comm: Any) -> None:
+    """Have the browser's messages handled in the subshell it names, so that planes come while a cell runs.
+
+    ipykernel 7.4 sends them to the thread from which the comm last spoke instead; that is the one the cell keeps busy.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, named: named
 
 
 def _as_volume(target: "xr.DataArray | SeriesSource") -> xr.DataArray:

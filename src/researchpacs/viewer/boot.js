@@ -16,7 +16,7 @@ async function imported(compressed) {
 function ask(model, shared) {
   const id = crypto.randomUUID();
   const listen = (content, buffers) => {
-    if (content.id !== id) return;
+    if (content.request !== id) return;
     model.off("msg:custom", listen);
     if (content.kind === "error") shared.fail(new Error(content.message));
     else imported(buffers[0]).then(shared.done, shared.fail);
