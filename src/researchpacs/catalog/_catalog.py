@@ -181,10 +181,16 @@ class Catalog:
             rebuild = committer.prepare() or rebuild
             last = committer.rebuild() if rebuild else committer.follow()
             con.execute(f"detach {NAME}")
-        except BaseException:
+        except BaseException as error:
             # Whatever state it was left in, the next sync starts afresh.
             self._writer = None
             con.close()
+            if isinstance(error, duckdb.Error):
+                raise ResearchPacsError(
+                    f"the catalog in {self._home.path} could not be written ({type(error).__name__}); the archive is "
+                    "whole, and the next question tries again. Look for a full disk, else make the catalog anew with "
+                    "`researchpacs sync --rebuild`"
+                ) from error
             raise
         return SyncReport(committer.instances, committer.deleted, rebuild, last, time.monotonic() - began)
 

@@ -125,6 +125,7 @@ class Committer:
     def _batches(self, since: int) -> Iterator[Batch]:
         """Cut the feed into batches of `BATCH_ROWS` instances or `BATCH_S` seconds, whichever comes first."""
         batch, begun = Batch(since), time.monotonic()
+        _, newest = self._archive.last_change()
         while True:
             page = self._archive.changes(since, _CHANGES)
             known = self._archive.rows([change.key for change in page.items if change.kind == "stored"])
@@ -134,8 +135,10 @@ class Committer:
                     yield batch
                     batch, begun = Batch(change.seq), time.monotonic()
             since = page.last
-            if page.done:
+            if page.done or not page.items:
                 break
+        # The newest changes may have been superseded, so that no page names them.
+        since = max(since, newest)
         if batch.touched or batch.last < since:
             batch.last = since
             yield batch
