@@ -39,8 +39,8 @@ class Identity:
     An empty PatientID is one patient per study.
     """
 
-    patient_id: str
-    issuer: str
+    patient_id: str = field(repr=False)
+    issuer: str = field(repr=False)
     study_uid: str
     series_uid: str
     sop_uid: str
@@ -93,13 +93,13 @@ class Incoming:
     dataset_offset: int
     """First byte after the File Meta Information."""
     blob: Path | None
-    """A complete, synced file in the home's ``tmp/`` that the archive may rename; None for a reference."""
+    """A complete file in the home's ``tmp/`` that the archive syncs and may rename; None for a reference."""
     sha256: str | None
     """Of the whole file; None for a reference not read in full."""
     dataset_sha256: str | None
     """Of the bytes from `dataset_offset` on; None for a reference not read in full."""
     reference: Reference | None = None
-    attributes: Row = field(default_factory=dict)
+    attributes: Row = field(default_factory=dict, repr=False)
     """Main attributes of all four levels (`researchpacs.dicom.keywords.MAIN`), decoded text."""
     issues: tuple[Issue, ...] = ()
 

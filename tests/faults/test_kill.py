@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from researchpacs.archive import EmbeddedArchive
+from researchpacs.catalog import Catalog
 from researchpacs.errors import NotFoundError
 from researchpacs.ingest import ingest
 from researchpacs.model import Find
@@ -61,7 +62,24 @@ for row in list(archive.find(Find("instance")))[::3]:
     tell("deleted", key)
 """
 )
-ACTIONS: list[str] = [_INGEST, _INGEST_AND_DELETE]
+_FOLLOW = """
+import threading
+from researchpacs.archive import EmbeddedArchive
+from researchpacs.catalog import Catalog
+from researchpacs.storage.home import Home
+
+def follow(home, rebuild):
+    archive = EmbeddedArchive(home)
+    catalog = Catalog(home, archive)
+    while True:
+        catalog.sync(rebuild=rebuild)
+
+threading.Thread(target=follow, args=(Home.open(sys.argv[1]), {rebuild}), daemon=True).start()
+"""
+_INGEST_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST
+_DELETE_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST_AND_DELETE
+_REBUILD = "import sys" + _FOLLOW.format(rebuild=True) + _INGEST + "threading.Event().wait()"
+ACTIONS: list[str] = [_INGEST_AND_SYNC, _INGEST_AND_DELETE, _REBUILD, _DELETE_AND_SYNC, _INGEST]
 """Programs with the arguments home and folder; they print ``<outcome> <key>`` after each acknowledged step."""
 
 
@@ -90,7 +108,31 @@ def _the_archive_is_whole(home: Home, told: Told) -> None:
     archive.close()
 
 
-CLAIMS: list[Callable[[Home, Told], None]] = [_the_archive_is_whole]
+def _the_catalog_agrees_with_the_ledger(home: Home, _told: Told) -> None:
+    archive = EmbeddedArchive(home)
+    catalog = Catalog(home, archive)
+    kept = {change.key for change in archive.changes(0, 10**6).items if change.kind == "stored"}
+    deleted = {change.key for change in archive.changes(0, 10**6).items if change.kind == "deleted"}
+    found = _tables(catalog)
+    assert {row[found["instances"][0].index("instance_key")] for row in found["instances"][1]} == kept - deleted
+    catalog.sync(rebuild=True)
+    assert _tables(catalog) == found
+    catalog.close()
+    archive.close()
+
+
+def _tables(catalog: Catalog) -> dict[str, tuple[list[str], list[tuple[object, ...]]]]:
+    """Every table but for when its rows were written, in one order."""
+    tables = {}
+    for name in ("patients", "studies", "series", "instances", "frames", "geometry", "measurements", "issues"):
+        rows = catalog.sql(f"select * from {name} limit 0")
+        kept = [column for column in rows.columns if column != "changed_at"]
+        rows = catalog.sql(f"select {', '.join(kept)} from {name} order by all")
+        tables[name] = (kept, rows.fetchall())
+    return tables
+
+
+CLAIMS: list[Callable[[Home, Told], None]] = [_the_archive_is_whole, _the_catalog_agrees_with_the_ledger]
 
 
 @pytest.fixture(scope="module")
