@@ -43,10 +43,15 @@ def test_a_measured_number_comes_back_from_sql_and_as_a_measurement(pacs: rp.Pac
 
 
 def test_lengths_drawn_in_a_viewer_are_saved_where_the_series_is(pacs: rp.Pacs, series):
-    viewer = rp.view(rp.open_volume(series))
-    viewer.annotations = [rp.Measurement.length(rp.open_volume(series), (0, 0, 0), (30, 40, 0), label="drawn")]
-    viewer.save()
-    assert pacs.sql("select value from measurements where label = 'drawn'").fetchall() == [(pytest.approx(50.0),)]
+    vol = rp.open_volume(series)
+    viewer = rp.view(vol)
+    points = vol.dicom.to_lps([[3, 100, 100], [3, 100, 180]])
+    message = {"kind": "mark", "id": "1", "plane": "axial", "index": 3, "points_lps": points.tolist()}
+    viewer._handle_custom_msg(message, [])
+    viewer._handle_custom_msg({"kind": "label", "id": "1", "label": "drawn"}, [])
+    assert viewer.save().stored == 1
+    rows = pacs.sql("select value from measurements where label = 'drawn'").fetchall()
+    assert rows == [(pytest.approx(80 * vol.dicom.spacing[2], abs=1e-4),)]
 
 
 def test_a_volume_equals_the_truth_of_the_phantom(series):
@@ -78,7 +83,7 @@ def test_header_is_the_first_instance_without_pixels(series):
 
 def test_handles_are_found_by_a_unique_beginning_of_their_uid(pacs: rp.Pacs, series):
     assert pacs.series(series.uid[:-1]) == series
-    assert pacs.study(series.study.uid).series == [series]
+    assert series in pacs.study(series.study.uid).series
     with pytest.raises(NotFoundError):
         pacs.series("9.9.9")
     with pytest.raises(InvalidInputError):
