@@ -41,7 +41,7 @@ docs: $(STAMPS)/install ## Build the documentation, warnings are errors
 
 lock: $(STAMPS)/venv ## Pin all packages again, without download addresses
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra mesh --extra test --extra docs \
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra all --extra test --extra docs \
 		--group build --generate-hashes --no-emit-index-url --no-header --upgrade --output-file .ci/requirements.txt
 
 clean: ## Remove what was built, not the environment

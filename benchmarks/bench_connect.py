@@ -9,13 +9,15 @@ from pathlib import Path
 
 from _measure import Clock, alternately
 from _row import Row
-from _series import ingested, write_ct
 
 SLICES = 400
 QUERY = "select Modality, count(*) from series group by all"
 
 
 def rows() -> Iterable[Row]:
+    # Here, because the measured processes load this file, and should load nothing else.
+    from _series import ingested, write_ct
+
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_ct(root / "ct", slices=SLICES, side=16)

@@ -208,7 +208,9 @@ def test_a_referenced_file_that_changed_is_not_read(archive: EmbeddedArchive, na
 
 def test_a_file_that_moved_is_found_again_once_its_hash_is_known(archive: EmbeddedArchive, nas: Path) -> None:
     _ingest(archive, [nas], copy=False)
+    before = archive.last_change()[1]
     assert archive.verify().hashed == 3
+    assert len(archive.changes(before, 10).items) == 3, "followers learn the hashes"
     (nas / "1").rename(nas / "moved")
     report = _ingest(archive, [nas], copy=False)
     assert (report.duplicates, report.conflicts) == (3, 0)

@@ -32,6 +32,7 @@ def test_answers_come_in_the_forms_people_know(asked):
     assert result.fetchall() == [(1,), (2,), (3,)]
     assert isinstance(result.df(), pd.DataFrame)
     assert isinstance(result.arrow(), pa.Table)
+    assert result.pl()["InstanceNumber"].to_list() == [1, 2, 3]
     assert result.arrow().num_rows == len(result.df()) == 3
 
 

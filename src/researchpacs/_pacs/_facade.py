@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from researchpacs import ingest as _ingest
 from researchpacs._pacs._handles import Handle, Series, Study, as_handle
 from researchpacs.archive import open_archive
 from researchpacs.catalog import Catalog
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from researchpacs.annotation import Measurement
     from researchpacs.archive import EmbeddedArchive, VerifyReport
     from researchpacs.catalog import Result, Schema, SyncReport
+    from researchpacs.ingest import IngestReport
     from researchpacs.viewer import Viewer, Window
 
 __all__ = ["Pacs", "connect", "view"]
@@ -92,7 +92,7 @@ class Pacs:
 
     # -- in and out ----------------------------------------------------------------------------------------------------
 
-    def ingest(self, sources: Any, *, copy: bool = True, progress: bool | None = None) -> "_ingest.IngestReport":
+    def ingest(self, sources: Any, *, copy: bool = True, progress: bool | None = None) -> "IngestReport":
         """Take instances in: the only door.
 
         Parameters
@@ -117,7 +117,9 @@ class Pacs:
         ConflictError
             An input named directly has the identity of a stored instance and other content; it is kept aside.
         """
-        return _ingest.ingest(
+        from researchpacs.ingest import ingest
+
+        return ingest(
             sources,
             store=self.archive.store,
             home=self.archive.home,

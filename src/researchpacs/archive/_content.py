@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from researchpacs.archive._compare import same_object
 from researchpacs.archive._stored import Stored
 from researchpacs.errors import ConflictError, NotFoundError
 from researchpacs.model import Incoming
@@ -95,6 +94,8 @@ def judge(old: Stored, new: Incoming) -> Verdict:
             identical = old_dataset == new.dataset_sha256
             return Verdict(new, same=identical, identical=identical, reason="" if identical else OTHER)
         with open_checked(old) as one, source.open("rb") as two:
+            from researchpacs.archive._compare import same_object
+
             same = same_object(one, two)
     except (OSError, ConflictError, NotFoundError):
         return Verdict(new, same=False, reason=_LOST)

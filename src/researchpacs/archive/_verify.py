@@ -50,6 +50,11 @@ class VerifyReport:
         """Whether every instance is what was stored."""
         return not self.problems
 
+    def __str__(self) -> str:
+        found = "\n".join(f"{p.kind}: instance {p.sop_uid}: {p.what}" for p in self.problems)
+        counts = f"{self.checked} instances read, {len(self.problems)} missing or altered"
+        return f"{found}\n{counts}" if found else counts
+
     def df(self) -> "pd.DataFrame":
         """One row a problem."""
         import pandas as pd
@@ -128,15 +133,17 @@ def _still_there(ledger: Ledger, stored: Stored) -> bool:
 
 
 def _fill_in(ledger: Ledger, stored: Stored, hashes: Hashes) -> int:
+    """Note the hashes of a reference, and announce it, so that the catalog learns them too."""
     with ledger.writing() as con:
         done = con.execute(
             """
             update instances
-            set sha256 = ?, dataset_sha256 = ?
+            set sha256 = ?, dataset_sha256 = ?, seq = (select last + 1 from feed)
             where key = ? and sha256 is null and reference_mtime_ns = ?
             """,
             (hashes.sha256, hashes.dataset_sha256, stored.key, stored.reference and stored.reference.mtime_ns),
         )
+        con.execute("update feed set last = last + ?", (done.rowcount,))
     return done.rowcount
 
 

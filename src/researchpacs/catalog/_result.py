@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from researchpacs.catalog._errors import telling_sql_errors
 from researchpacs.catalog._show import HIDDEN, ROWS, as_html, as_text, is_identifying
+from researchpacs.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
-    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+    import polars as pl
     import pyarrow as pa
 
 __all__ = ["Result"]
@@ -56,12 +57,12 @@ class Result:
             return self._relation.to_arrow_table()
 
     def pl(self) -> "pl.DataFrame":
-        """All rows as a polars DataFrame; needs polars, which researchpacs does not bring."""
+        """All rows as a polars DataFrame; needs the extra ``polars``."""
         try:
-            import polars as pl  # type: ignore[import-not-found, unused-ignore]
+            import polars as pl
         except ImportError as error:
-            raise ImportError("pl() needs polars: pip install polars; df() and arrow() work without it") from error
-        return pl.from_arrow(self.arrow())
+            raise MissingExtraError("pl()", "polars") from error
+        return pl.DataFrame(self.arrow())
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows as tuples."""

@@ -1,18 +1,20 @@
 """Parse what a user hands to `ingest` into inputs of three kinds."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
-
-from pydicom import Dataset
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard
 
 from researchpacs.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 __all__ = ["Adapter", "DatasetInput", "Input", "PathInput", "StreamInput", "as_inputs"]
 
-Adapter: TypeAlias = Callable[[object], Sequence[Dataset] | None]
+Adapter: TypeAlias = "Callable[[object], Sequence[Dataset] | None]"
 """Turns objects that ingest does not know into data sets; None for what is not its own.
 
 It is called with the list of all unknown objects, so that what belongs together becomes one instance; where it declines
@@ -32,7 +34,7 @@ class PathInput:
 class DatasetInput:
     """A data set in memory."""
 
-    dataset: Dataset
+    dataset: "Dataset"
     source: str = "<dataset>"
 
 
@@ -68,7 +70,9 @@ def as_inputs(sources: object, adapters: Sequence[Adapter] = ()) -> list[Input]:
 
 def _flat(sources: object) -> Iterator[object]:
     # A Dataset iterates over its elements, a stream over its lines, a path is a text: none of them is a list here.
-    single = isinstance(sources, str | bytes | os.PathLike | Dataset | Mapping) or hasattr(sources, "read")
+    single = (
+        isinstance(sources, str | bytes | os.PathLike | Mapping) or _is_dataset(sources) or hasattr(sources, "read")
+    )
     if single or not isinstance(sources, Iterable):
         yield sources
         return
@@ -77,7 +81,7 @@ def _flat(sources: object) -> Iterator[object]:
 
 
 def _as_input(thing: object) -> Input | None:
-    if isinstance(thing, Dataset):
+    if _is_dataset(thing):
         return DatasetInput(thing)
     if isinstance(thing, str) or (isinstance(thing, os.PathLike) and not hasattr(thing, "read")):
         return PathInput(Path(thing).expanduser(), os.fspath(thing))
@@ -86,7 +90,7 @@ def _as_input(thing: object) -> Input | None:
     return None
 
 
-def _adapted(unknown: list[object], adapters: Sequence[Adapter]) -> list[Dataset]:
+def _adapted(unknown: list[object], adapters: Sequence[Adapter]) -> "list[Dataset]":
     if not unknown:
         return []
     together = _ask(adapters, unknown)
@@ -104,5 +108,11 @@ def _adapted(unknown: list[object], adapters: Sequence[Adapter]) -> list[Dataset
     return datasets
 
 
-def _ask(adapters: Sequence[Adapter], thing: object) -> Sequence[Dataset] | None:
+def _ask(adapters: Sequence[Adapter], thing: object) -> "Sequence[Dataset] | None":
     return next((made for adapter in adapters if (made := adapter(thing)) is not None), None)
+
+
+def _is_dataset(thing: object) -> "TypeGuard[Dataset]":
+    """Whether it is a data set; who never imported pydicom has none, and need not wait for the import."""
+    pydicom = sys.modules.get("pydicom")
+    return pydicom is not None and isinstance(thing, pydicom.Dataset)

@@ -5,20 +5,19 @@ import shutil
 import warnings
 from copy import copy
 from pathlib import Path
-from typing import BinaryIO
-
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from typing import TYPE_CHECKING, BinaryIO
 
 from researchpacs.ingest._check import reason_of
 from researchpacs.ingest._tasks import SpooledTask
 from researchpacs.model import Refusal
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 __all__ = ["spool_dataset", "spool_stream"]
 
 
-def spool_dataset(dataset: Dataset, source: str, tmp: Path) -> SpooledTask | Refusal:
+def spool_dataset(dataset: "Dataset", source: str, tmp: Path) -> SpooledTask | Refusal:
     """Write a data set with its File Meta Information; the caller's object stays as it is."""
     blob = _new_blob(tmp)
     try:
@@ -55,8 +54,10 @@ def _new_blob(tmp: Path) -> Path:
     return tmp / f"{secrets.token_hex(12)}.part"
 
 
-def _with_file_meta(dataset: Dataset) -> Dataset:
+def _with_file_meta(dataset: "Dataset") -> "Dataset":
     """Complete the File Meta Information (PS3.10 7.1) of a shallow copy."""
+    from pydicom.dataset import FileMetaDataset
+
     complete = copy(dataset)
     meta = copy(getattr(dataset, "file_meta", None)) or FileMetaDataset()
     if "TransferSyntaxUID" not in meta:
@@ -65,8 +66,10 @@ def _with_file_meta(dataset: Dataset) -> Dataset:
     return complete
 
 
-def _transfer_syntax(dataset: Dataset) -> str:
+def _transfer_syntax(dataset: "Dataset") -> str:
     """As the data set was read; explicit little endian for one made in memory."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
     implicit, little_endian = dataset.original_encoding
     if implicit:
         return ImplicitVRLittleEndian

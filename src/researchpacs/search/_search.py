@@ -9,7 +9,7 @@ from researchpacs.search._compile import LEVELS, compile_query, expression_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    import polars as pl  # type: ignore[import-not-found, unused-ignore]
+    import polars as pl
     import pyarrow as pa
 
     from researchpacs.catalog import Catalog, Result
