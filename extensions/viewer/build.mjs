@@ -8,6 +8,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const extensions = path.dirname(here);
 const target = path.join(extensions, "..", "src", "researchpacs", "viewer", "static");
 const LARGEST_BYTES = 4_000_000;
+const mit = readFileSync(path.join(here, "MIT.txt"), "utf8").trim();
 
 // The WebGPU renderer and the XML writer are imported by vtk.js and never reached by a stack viewport on WebGL.
 const unreached = {
@@ -30,12 +31,24 @@ function packageFolders(inputs) {
   return [...found].sort();
 }
 
+// A package without a licence file names its licence in package.json, and may tell it at the end of its README.
+function licenceText(folder, about) {
+  const names = readdirSync(folder);
+  const file = names.find((name) => /^(licen[cs]e|copying)(\.|$)/i.test(name));
+  if (file) return readFileSync(path.join(folder, file), "utf8").trim();
+  const readme = names.find((name) => /^readme/i.test(name));
+  const told = readme && /^#*\s*licen[cs]e[\s\S]*/im.exec(readFileSync(path.join(folder, readme), "utf8"))?.[0].trim();
+  if (told && /copyright/i.test(told)) return told;
+  if (about.license !== "MIT") throw new Error(`${about.name} brings no licence text; add one by hand`);
+  const source = typeof about.repository === "string" ? about.repository : (about.repository?.url ?? about.name);
+  return `Copyright (c) the authors of ${source.replace(/^git\+/, "")}\n\n${mit}`;
+}
+
 function licence(folder) {
   const about = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
-  const file = readdirSync(folder).find((name) => /^(licen[cs]e|copying)(\.|$)/i.test(name));
-  const text = file ? readFileSync(path.join(folder, file), "utf8").trim() : "The package brings no licence text.";
   const kind = typeof about.license === "string" ? about.license : "see below";
-  return `${about.name} ${about.version} (${kind})\n${"-".repeat(70)}\n${text}\n`;
+  const rule = "-".repeat(70);
+  return `${about.name} ${about.version} (${kind})\n${rule}\n${licenceText(folder, about)}\n`;
 }
 
 const result = await esbuild.build({

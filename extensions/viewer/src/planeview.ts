@@ -88,6 +88,7 @@ export class PlaneView {
   async open(range: Range, invert: boolean): Promise<void> {
     this.range = range;
     this.invert = invert;
+    this.describe();
     await this.show();
   }
 

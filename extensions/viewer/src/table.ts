@@ -20,6 +20,7 @@ export class MarkTable {
   constructor(
     private readonly stacks: ReadonlyMap<string, PlaneGeometry>,
     private readonly canSave: boolean,
+    private readonly hint: string,
     private readonly actions: TableActions,
   ) {
     const head = ["#", "label", "value", "where", "state", ""].map((text) => element("th", { scope: "col" }, text));
@@ -43,7 +44,7 @@ export class MarkTable {
     const drafts = marks.filter((mark) => mark.state === "draft").length;
     this.count.textContent = marks.length
       ? `${marks.length} ${marks.length === 1 ? "length" : "lengths"} · ${drafts} unsaved`
-      : "No lengths yet: press L and drag on a plane.";
+      : this.hint;
     this.table.hidden = !marks.length;
     this.saveButton.disabled = !this.canSave || drafts === 0;
     // A label that is being typed stays as it is.

@@ -58,7 +58,7 @@ export class ViewerCell {
       invert: () => this.invert(),
       reset: () => this.reset(),
     });
-    this.table = new MarkTable(stacks, model.get("_can_save"), {
+    this.table = new MarkTable(stacks, model.get("_can_save"), this.hint(), {
       jump: (mark) => this.jump(mark.id),
       rename: (mark, label) => this.link.send({ kind: "label", id: mark.id, label }),
       remove: (mark) => this.marks.remove(mark),
@@ -130,6 +130,10 @@ export class ViewerCell {
     this.showMarks();
     if (this.page.viewOnly)
       this.say("This browser has no WebGL: pictures are drawn by the processor, and measuring is switched off.");
+  }
+
+  private hint(): string {
+    return this.page.viewOnly ? "Lengths are not drawn here." : "No lengths yet: press L and drag on a plane.";
   }
 
   private say(sentence: string): void {
