@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+
+# Brings pydicom in with the archive, before there are threads: its modules import each other in a circle, and two
+# threads that import them at the same time may meet one that is half made.
+from researchpacs.archive._compare import same_object
 from researchpacs.archive._stored import Stored
 from researchpacs.errors import ConflictError, NotFoundError
 from researchpacs.model import Incoming
@@ -94,8 +98,6 @@ def judge(old: Stored, new: Incoming) -> Verdict:
             identical = old_dataset == new.dataset_sha256
             return Verdict(new, same=identical, identical=identical, reason="" if identical else OTHER)
         with open_checked(old) as one, source.open("rb") as two:
-            from researchpacs.archive._compare import same_object
-
             same = same_object(one, two)
     except (OSError, ConflictError, NotFoundError):
         return Verdict(new, same=False, reason=_LOST)
