@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-
 # Brings pydicom in with the archive, before there are threads: its modules import each other in a circle, and two
 # threads that import them at the same time may meet one that is half made.
 from researchpacs.archive._compare import same_object
