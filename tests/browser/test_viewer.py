@@ -256,6 +256,9 @@ def test_a_length_drawn_between_two_beads_is_their_distance_in_the_patient(book,
     assert value == pytest.approx(math.dist(*points), abs=1e-3)
     assert_points_are_where_the_mouse_was(book, box, start, end, points)
 
+    begun = book.ask("str(viewer.annotations[0].created_at)")
+    page.wait_for_timeout(1500)
+    assert book.ask("str(viewer.annotations[0].created_at)") == begun, "a length at rest is not measured again"
     row = page.locator(".rp-marks tbody tr")
     assert f"{value:.1f} mm" in row.text_content()
     label = row.get_by_label("Label", exact=True)
@@ -265,6 +268,8 @@ def test_a_length_drawn_between_two_beads_is_their_distance_in_the_patient(book,
     keep(page, tmp_path, "length")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("Saved 1 length.").wait_for()
+    page.wait_for_timeout(500)
+    assert page.get_by_role("status").filter(has_text="Saved 1 length.").is_visible(), "nothing was sent after it"
     assert book.ask("[saved[0].value, saved[0].label, viewer._marks[0]['state']]") == [value, "bead to bead", "saved"]
     keep(page, tmp_path, "saved")
 

@@ -89,7 +89,9 @@ export class Marks {
 
   private onModified(one: ToolTypes.Annotation): void {
     const id = one.annotationUID ?? "";
-    if (!this.list.some((mark) => mark.id === id) || !this.place(one)) return;
+    const mark = this.list.find((mark) => mark.id === id);
+    // cornerstone also tells of a modification when it has only computed the length anew.
+    if (!mark || !this.place(one) || !moved(mark, one.data.handles?.points ?? [])) return;
     this.settle(id);
     this.moving.set(
       id,
@@ -174,6 +176,13 @@ export function words(data: { label?: string; handles?: { points?: Types.Point3[
   if (!p || !q) return [];
   const value = `${Math.hypot(q[0] - p[0], q[1] - p[1], q[2] - p[2]).toFixed(1)} mm`;
   return [data.label ? `${data.label}  ${value}` : value];
+}
+
+/** Whether points differ by more than the single precision in which the kernel keeps them. */
+function moved(mark: Mark, points: readonly Types.Point3[]): boolean {
+  const gap = (point: Types.Point3, index: number) =>
+    Math.hypot(...point.map((value, axis) => value - (mark.points_lps[index]?.[axis] ?? Number.NaN)));
+  return !points.every((point, index) => gap(point, index) < 1e-3);
 }
 
 function drawn(event: Event): ToolTypes.Annotation {
