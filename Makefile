@@ -20,7 +20,7 @@ demo: $(STAMPS)/install ## Ingest sample studies, run the quick start headless, 
 lab: $(STAMPS)/install ## Open the quick start in JupyterLab
 	$(BIN)/researchpacs lab notebooks/01-quick-start.ipynb
 
-test: $(STAMPS)/install $(STAMPS)/system check ## All tests, two workers; what CI runs
+test: $(STAMPS)/install $(STAMPS)/system check docs ## All tests, two workers; what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
 
 check: $(STAMPS)/install ## Lint, types, layers
@@ -37,7 +37,7 @@ bench: $(STAMPS)/install ## Measure against peers and write docs/performance.md
 	$(BIN)/python benchmarks/run.py
 
 docs: $(STAMPS)/install ## Build the documentation, warnings are errors
-	$(BIN)/sphinx-build -W -b html docs docs/_build
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build
 
 lock: $(STAMPS)/venv ## Pin all packages again, without download addresses
 	$(BIN)/python -m pip install --quiet uv
