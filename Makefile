@@ -18,7 +18,7 @@ demo: $(STAMPS)/install ## Ingest sample studies, run the quick start headless, 
 	$(BIN)/researchpacs demo --output build/demo
 
 lab: $(STAMPS)/install ## Open the quick start in JupyterLab
-	$(BIN)/researchpacs lab notebooks/01-quick-start.ipynb
+	$(BIN)/researchpacs --home build/lab lab notebooks/01-quick-start.ipynb
 
 test: $(STAMPS)/install $(STAMPS)/system check docs ## All tests, two workers; what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
