@@ -50,7 +50,9 @@ clean: ## Remove what was built, not the environment
 $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "researchpacs needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && \
+		$(PYTHON) -m pip install --quiet --target $(STAMPS)/virtualenv virtualenv && \
+		PYTHONPATH=$(STAMPS)/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV); }
 	@touch $@
 
 $(STAMPS)/packages: .ci/requirements.txt $(STAMPS)/venv
