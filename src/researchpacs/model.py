@@ -28,6 +28,7 @@ __all__ = [
 
 Level = Literal["patient", "study", "series", "instance"]
 OutcomeKind = Literal["stored", "duplicate", "conflict", "refused"]
+_DEPTH: Mapping[Level, int] = {"patient": 1, "study": 2, "series": 3, "instance": 4}
 Row = Mapping[str, str]
 """Main attributes of one patient, study, series or instance: keyword to text."""
 
@@ -50,6 +51,17 @@ class Identity:
         """The 40 hex digits under which archive and catalog know the instance."""
         text = "\0".join((self.patient_key, self.study_uid, self.series_uid, self.sop_uid))
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    def orthanc_id(self, level: Level) -> str:
+        """The name under which Orthanc and its clients know the object of this level.
+
+        SHA-1 of PatientID and the UIDs down to the level, in five groups of eight hex digits. The issuer is no part of
+        it, so that patients of two issuers may share one.
+        """
+        names = (self.patient_id, self.study_uid, self.series_uid, self.sop_uid)
+        text = "|".join(names[: _DEPTH[level]])
+        digits = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
 
     @property
     def patient_key(self) -> str:
@@ -100,7 +112,8 @@ class Incoming:
     """Of the bytes from `dataset_offset` on; None for a reference not read in full."""
     reference: Reference | None = None
     attributes: Row = field(default_factory=dict, repr=False)
-    """Main attributes of all four levels (`researchpacs.dicom.keywords.MAIN`), decoded text."""
+    """Attributes that an archive indexes (`researchpacs.dicom.keywords.INDEXED`), decoded text; empty where they are
+    present without a value."""
     issues: tuple[Issue, ...] = ()
 
 

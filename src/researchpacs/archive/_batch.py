@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from researchpacs.archive._content import OTHER, Verdict, is_intact
 from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
-from researchpacs.dicom.keywords import MAIN
+from researchpacs.dicom.keywords import INDEXED
 from researchpacs.errors import InvalidInputError
-from researchpacs.model import Incoming, Issue, Outcome, OutcomeKind
+from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
 from researchpacs.storage.durable import sync_all
 from researchpacs.storage.home import Home
 
@@ -23,14 +23,21 @@ _INSERT = """
 insert or replace into instances (
     key, seq, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax_uid,
     size, header_length, dataset_offset, sha256, dataset_sha256,
-    reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues
+    reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues, orthanc_id
 ) values (
     :key, :seq, :patient_key, :patient_id, :issuer, :study_uid, :series_uid, :sop_uid, :sop_class_uid,
     :transfer_syntax_uid,
     :size, :header_length, :dataset_offset, :sha256, :dataset_sha256,
-    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues
+    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues, :orthanc_id
 )
 """
+_INSERT_PATIENT = (
+    "insert or ignore into patients (patient_key, patient_id, issuer, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
+)
+_INSERT_STUDY = "insert or ignore into studies (patient_key, study_uid, attributes, orthanc_id) values (?, ?, ?, ?)"
+_INSERT_SERIES = (
+    "insert or ignore into series (patient_key, study_uid, series_uid, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
+)
 # The same UID under another patient or parent.
 _SHARED = (
     (
@@ -92,11 +99,14 @@ class Batch:
         self._synced = synced
         self._needless: list[Path] = []
         self._folders: set[Path] = set()
+        self._new: list[tuple[str, str]] = []
+        self._series: set[tuple[str, str, str]] = set()
 
     def run(self, con: sqlite3.Connection, items: Sequence[Incoming]) -> None:
         """Decide on every item; to be called inside `Ledger.writing`."""
         for item in items:
             self._take(con, item)
+        self._announce(con)
         sync_all(self._folders)
 
     def discard(self) -> None:
@@ -104,9 +114,28 @@ class Batch:
         for path in self._needless:
             path.unlink(missing_ok=True)
 
+    def _announce(self, con: sqlite3.Connection) -> None:
+        """Tell peers what is new, parents of all instances that came once each."""
+        con.executemany("insert into journal (kind, level, orthanc_id) values ('new', ?, ?)", self._new)
+        con.executemany(
+            "update series set updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), stable = 0 "
+            "where (patient_key, study_uid, series_uid) = (?, ?, ?)",
+            self._series,
+        )
+        con.executemany(
+            "update studies set updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), stable = 0 "
+            "where (patient_key, study_uid) = (?, ?)",
+            {key[:2] for key in self._series},
+        )
+        con.executemany(
+            "update patients set updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), stable = 0 where patient_key = ?",
+            {key[:1] for key in self._series},
+        )
+
     def _take(self, con: sqlite3.Connection, new: Incoming) -> None:
         row = con.execute("select * from instances where key = ?", (new.identity.key,)).fetchone()
         if row is None:
+            self._new.append(("instance", new.identity.orthanc_id("instance")))
             self._keep(con, new, (*new.issues, *_shared_uids(con, new)))
             self._tell(new, "stored")
             return
@@ -128,7 +157,8 @@ class Batch:
     def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Iterable[Issue]) -> None:
         if (new.blob is None) == (new.reference is None) or (new.blob and not new.sha256):
             raise InvalidInputError("an instance comes either as a hashed blob or as a reference")
-        _insert_parents(con, new)
+        self._new += _insert_parents(con, new)
+        self._series.add((new.identity.patient_key, new.identity.study_uid, new.identity.series_uid))
         (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
         identity, reference = new.identity, new.reference
         con.execute(
@@ -154,6 +184,7 @@ class Batch:
                 "reference_header_sha256": reference.header_sha256 if reference else None,
                 "attributes": _attributes(new, "instance"),
                 "issues": json.dumps([[issue.keyword, issue.problem] for issue in issues]),
+                "orthanc_id": identity.orthanc_id("instance"),
             },
         )
         if new.blob and new.sha256:
@@ -227,23 +258,23 @@ def _shared_uids(con: sqlite3.Connection, new: Incoming) -> list[Issue]:
     ]
 
 
-def _insert_parents(con: sqlite3.Connection, new: Incoming) -> None:
+def _insert_parents(con: sqlite3.Connection, new: Incoming) -> list[tuple[str, str]]:
+    """Make the rows above an instance; level and Orthanc's name of those that were not there, from the series up."""
     identity = new.identity
     patient = identity.patient_key
-    con.execute(
-        "insert or ignore into patients values (?, ?, ?, ?)",
-        (patient, identity.patient_id, identity.issuer, _attributes(new, "patient")),
+    made: list[tuple[str, str]] = []
+    parents: tuple[tuple[Level, str, tuple[str, ...]], ...] = (
+        ("patient", _INSERT_PATIENT, (patient, identity.patient_id, identity.issuer)),
+        ("study", _INSERT_STUDY, (patient, identity.study_uid)),
+        ("series", _INSERT_SERIES, (patient, identity.study_uid, identity.series_uid)),
     )
-    con.execute(
-        "insert or ignore into studies values (?, ?, ?)",
-        (patient, identity.study_uid, _attributes(new, "study")),
-    )
-    con.execute(
-        "insert or ignore into series values (?, ?, ?, ?)",
-        (patient, identity.study_uid, identity.series_uid, _attributes(new, "series")),
-    )
+    for level, sql, key in parents:
+        name = identity.orthanc_id(level)
+        if con.execute(sql, (*key, _attributes(new, level), name)).rowcount:
+            made.insert(0, (level, name))
+    return made
 
 
 def _attributes(new: Incoming, level: str) -> str:
-    chosen = {keyword: new.attributes[keyword] for keyword in MAIN[level] if keyword in new.attributes}
+    chosen = {keyword: new.attributes[keyword] for keyword in INDEXED[level] if keyword in new.attributes}
     return json.dumps(chosen, ensure_ascii=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evident_duplicate
 from researchpacs.archive._content import Verdict, judge, open_checked
+from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._find import find_rows
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
@@ -153,14 +154,26 @@ class EmbeddedArchive:
                 raise InvalidInputError(
                     f"more than one {level} here has this identifier; delete them at a lower level or by key"
                 )
-            _delete_rows(con, rows)
+            delete_rows(con, rows)
+        self._remove_files(rows)
+        return len(rows)
+
+    def delete_instances(self, keys: Sequence[str]) -> int:
+        """Remove instances by `Identity.key` in one transaction; those that are not there any more do not count."""
+        with self.ledger.writing() as con:
+            query = "select * from instances where key in (select value from json_each(?))"
+            rows = con.execute(query, (json.dumps(list(keys)),)).fetchall()
+            delete_rows(con, rows)
+        self._remove_files(rows)
+        return len(rows)
+
+    def _remove_files(self, rows: Sequence[sqlite3.Row]) -> None:
         # A step of its own, so that a process killed in between leaves a file without a row, never the reverse; under
         # the lock, so that no other process stores the same content meanwhile.
         with self.ledger.writing() as con:
             for sha256 in (row["sha256"] for row in rows if row["reference_path"] is None):
                 if not refers(con, "instances", sha256):
                     blob_path(self.home.archive, sha256).unlink(missing_ok=True)
-        return len(rows)
 
     def _take_back(self, moves: Sequence[Move]) -> None:
         """Undo what a failed transaction renamed, under the lock that keeps others from taking it over meanwhile."""
@@ -268,27 +281,3 @@ def _only(found: Sequence[Stored], name: str) -> Stored:
 
 def _identity(row: sqlite3.Row) -> Identity:
     return Identity(row["patient_id"], row["issuer"], row["study_uid"], row["series_uid"], row["sop_uid"])
-
-
-def _delete_rows(con: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
-    """Delete instances and parents left empty, and announce it."""
-    (last,) = con.execute("update feed set last = last + ? returning last", (len(rows),)).fetchone()
-    deletion = "insert or replace into deletions values (?, ?, ?, ?, ?, ?, ?)"
-    for seq, row in enumerate(rows, start=last - len(rows) + 1):
-        con.execute("delete from instances where key = ?", (row["key"],))
-        identity = [row[name] for name in ("patient_id", "issuer", "study_uid", "series_uid", "sop_uid")]
-        con.execute(deletion, (row["key"], seq, *identity))
-    for patient, study, series in {(row["patient_key"], row["study_uid"], row["series_uid"]) for row in rows}:
-        _delete_empty(con, "series", "instances", {"patient_key": patient, "study_uid": study, "series_uid": series})
-    for patient, study in {(row["patient_key"], row["study_uid"]) for row in rows}:
-        _delete_empty(con, "studies", "series", {"patient_key": patient, "study_uid": study})
-    for patient in {row["patient_key"] for row in rows}:
-        _delete_empty(con, "patients", "studies", {"patient_key": patient})
-
-
-def _delete_empty(con: sqlite3.Connection, table: str, below: str, key: Mapping[str, str]) -> None:
-    condition = " and ".join(f"{column} = :{column}" for column in key)
-    con.execute(
-        f"delete from {table} where {condition} and not exists (select 1 from {below} where {condition})",  # noqa: S608
-        key,
-    )

@@ -1,13 +1,13 @@
 """Answer a `Find` from the ledger: attribute filters of one level become one SQL query.
 
-Identifiers and JSON paths come from `MAIN` only; every value is bound.
+Identifiers and JSON paths come from `INDEXED` only; every value is bound.
 """
 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from researchpacs.dicom.keywords import LEVELS, MAIN, nearest, vr_of
+from researchpacs.dicom.keywords import INDEXED, LEVELS, nearest, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Row
 
@@ -63,14 +63,14 @@ def find_rows(con: sqlite3.Connection, query: Find) -> list[Row]:
 
 
 def _expression(keyword: str, levels: Sequence[str]) -> str:
-    for level in levels:
-        if keyword in MAIN[level]:
+    for level in reversed(levels):
+        if keyword in INDEXED[level]:
             return _COLUMN.get(keyword) or f"json_extract({_TABLE[level]}.attributes, '$.{keyword}')"
-    if any(keyword in keywords for keywords in MAIN.values()):
+    if any(keyword in keywords for keywords in INDEXED.values()):
         raise InvalidInputError(f"{keyword} belongs to a lower level than {levels[-1]}; find at that level instead")
     meant = nearest(keyword)
     hint = f"; did you mean {meant}?" if meant and meant != keyword else ""
-    raise InvalidInputError(f"{keyword} is not among the main attributes that an archive indexes{hint}")
+    raise InvalidInputError(f"{keyword} is not among the attributes that an archive indexes{hint}")
 
 
 def _condition(expression: str, keyword: str, wanted: object) -> tuple[str, list[str]]:
@@ -100,7 +100,7 @@ def _within(expression: str, keyword: str, wanted: tuple[object, ...]) -> tuple[
     left, right = (f"cast({expression} as real)", "cast(? as real)") if numeric else (expression, "?")
     ends = [(sign, end) for sign, end in zip((">=", "<="), wanted, strict=True) if isinstance(end, str)]
     conditions = [f"{left} {sign} {right}" for sign, _ in ends]
-    return " and ".join([f"{expression} is not null", *conditions]), [end for _, end in ends]
+    return " and ".join([f"{expression} <> ''", *conditions]), [end for _, end in ends]
 
 
 def _merged(row: sqlite3.Row) -> Row:

@@ -10,7 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["LEVELS", "MAIN", "is_keyword", "level_of", "nearest", "vr_of"]
+__all__ = ["INDEXED", "LEVELS", "MAIN", "is_keyword", "level_of", "nearest", "vr_of"]
 
 LEVELS = ("patient", "study", "series", "instance")
 """From the root down."""
@@ -66,7 +66,40 @@ MAIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""Main attributes by level: what an archive keeps beside each object and answers questions from."""
+"""Main attributes by level: the columns that matter at it."""
+
+_ALSO_INDEXED: Mapping[str, tuple[str, ...]] = {
+    "patient": ("OtherPatientIDs",),
+    "study": ("RequestedProcedureDescription", "RequestingPhysician"),
+    "series": (
+        "SequenceName",
+        "CardiacNumberOfImages",
+        "ImagesInAcquisition",
+        "NumberOfTemporalPositions",
+        "NumberOfSlices",
+        "NumberOfTimeSlices",
+        "ImageOrientationPatient",
+        "SeriesType",
+        "OperatorsName",
+        "PerformedProcedureStepDescription",
+        "AcquisitionDeviceProcessingDescription",
+        "ContrastBolusAgent",
+    ),
+    "instance": (
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "ImageIndex",
+        "TemporalPositionIdentifier",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "ImageComments",
+    ),
+}
+INDEXED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {level: (*keywords, *_ALSO_INDEXED[level]) for level, keywords in MAIN.items()}
+)
+"""By level, what an archive keeps beside each object and answers questions from: the main attributes, and those that
+clients of other archives expect with an object. A level has those of the first instance that came."""
 
 # PS3.3 C.7.1 Patient and Clinical Trial Subject; C.7.2 General, Patient and Clinical Trial Study; C.4.13 Visit
 _PATIENT_MODULES = """

@@ -19,7 +19,7 @@ from researchpacs.dicom._walk_opening import Opening, read_opening
 from researchpacs.dicom._walk_tags import name_of
 from researchpacs.dicom._walk_text import as_text, knows_character_set, problem_of
 from researchpacs.dicom._walk_window import Window
-from researchpacs.dicom.keywords import MAIN
+from researchpacs.dicom.keywords import INDEXED
 from researchpacs.errors import InvalidInputError
 
 __all__ = ["WANTED", "MediaDirectoryError", "Oddity", "Scan", "scan"]
@@ -28,8 +28,8 @@ _IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _NEEDED = frozenset(
     tag_for_keyword(keyword) or 0 for keyword in (*_IDENTITY, "SOPClassUID", "SpecificCharacterSet", *IMAGE_KEYWORDS)
 )
-WANTED: frozenset[int] = _NEEDED | {tag_for_keyword(keyword) or 0 for level in MAIN.values() for keyword in level}
-"""Tags that are kept by default: the identity, the character set, the image's shape, main attributes of all levels."""
+WANTED: frozenset[int] = _NEEDED | {tag_for_keyword(keyword) or 0 for level in INDEXED.values() for keyword in level}
+"""Tags that are kept by default: the identity, the character set, the image's shape, what an archive indexes."""
 
 _CHARACTER_SET = 0x00080005
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -71,6 +71,10 @@ class Scan:
     """Explicit VR of the wanted elements, empty for one without."""
     little_endian: bool = True
     """Byte order of the data set."""
+
+    def has(self, keyword: str) -> bool:
+        """Whether an attribute that was wanted is present, be it without a value."""
+        return tag_for_keyword(keyword) in self.elements
 
     def text(self, keyword: str) -> str:
         r"""Decode an attribute with the file's character set (PS3.5 6.1).

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from researchpacs.dicom.keywords import MAIN
+from researchpacs.dicom.keywords import INDEXED
 from researchpacs.dicom.scan import Scan, scan
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
@@ -190,7 +190,7 @@ def _incoming(
     blob: Path | None = None,
     reference: Reference | None = None,
 ) -> Incoming:
-    attributes = {keyword: _clean(found.text(keyword)) for level in MAIN.values() for keyword in level}
+    attributes = {keyword: _clean(found.text(keyword)) for level in INDEXED.values() for keyword in level}
     return Incoming(
         source=source,
         identity=Identity(
@@ -209,7 +209,7 @@ def _incoming(
         sha256=digest.sha256 if digest else None,
         dataset_sha256=digest.dataset_sha256 if digest else None,
         reference=reference,
-        attributes={keyword: value for keyword, value in attributes.items() if value},
+        attributes={keyword: value for keyword, value in attributes.items() if value or found.has(keyword)},
         issues=tuple(Issue(oddity.keyword, oddity.problem) for oddity in found.issues),
     )
 

@@ -6,14 +6,21 @@ create table feed (
 
 insert into feed (feed_id, last) values (lower(hex(randomblob(16))), 0);
 
--- attributes: the main attributes of the level by keyword, as in the first instance that came.
+-- attributes: the indexed attributes of the level by keyword, as in the first instance that came.
+-- orthanc_id: the hash under which Orthanc's clients know the object; patients of two issuers may share one.
+-- updated_at: when an instance last came below it. stable: none has come for a while, and that was announced.
 create table patients (
     patient_key text primary key,
     patient_id text not null,
     issuer text not null,
-    attributes text not null
+    attributes text not null,
+    orthanc_id text not null,
+    updated_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    stable integer not null default 0
 ) strict, without rowid;
 
+create index patients_by_orthanc_id on patients (orthanc_id);
+create index unstable_patients on patients (updated_at) where not stable;
 create index patients_by_id on patients (patient_id);
 create index patients_by_name on patients (json_extract(attributes, '$.PatientName'));
 
@@ -21,9 +28,14 @@ create table studies (
     patient_key text not null references patients,
     study_uid text not null,
     attributes text not null,
+    orthanc_id text not null,
+    updated_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    stable integer not null default 0,
     primary key (patient_key, study_uid)
 ) strict, without rowid;
 
+create index studies_by_orthanc_id on studies (orthanc_id);
+create index unstable_studies on studies (updated_at) where not stable;
 create index studies_by_uid on studies (study_uid);
 create index studies_by_date on studies (json_extract(attributes, '$.StudyDate'));
 create index studies_by_accession on studies (json_extract(attributes, '$.AccessionNumber'));
@@ -33,10 +45,15 @@ create table series (
     study_uid text not null,
     series_uid text not null,
     attributes text not null,
+    orthanc_id text not null,
+    updated_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    stable integer not null default 0,
     primary key (patient_key, study_uid, series_uid),
     foreign key (patient_key, study_uid) references studies
 ) strict, without rowid;
 
+create index series_by_orthanc_id on series (orthanc_id);
+create index unstable_series on series (updated_at) where not stable;
 create index series_by_uid on series (series_uid);
 create index series_by_modality on series (json_extract(attributes, '$.Modality'));
 
@@ -62,11 +79,13 @@ create table instances (
     reference_header_sha256 text,
     attributes text not null,
     issues text not null,
+    orthanc_id text not null,
     stored_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     foreign key (patient_key, study_uid, series_uid) references series,
     check (sha256 is not null or reference_path is not null)
 ) strict, without rowid;
 
+create index instances_by_orthanc_id on instances (orthanc_id);
 create index instances_by_uid on instances (sop_uid);
 create index instances_by_parents on instances (patient_key, study_uid, series_uid);
 create index instances_by_hash on instances (sha256);
@@ -91,3 +110,14 @@ create table conflicts (
     received_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     primary key (key, sha256)
 ) strict, without rowid;
+
+-- What peers follow: objects of all levels that came and became stable. A deleted object takes its lines with it.
+create table journal (
+    seq integer primary key autoincrement,
+    kind text not null check (kind in ('new', 'stable')),
+    level text not null,
+    orthanc_id text not null,
+    at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) strict;
+
+create index journal_by_object on journal (orthanc_id);

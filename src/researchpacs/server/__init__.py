@@ -1,0 +1,1 @@
+"""The archive's doors: Orthanc's REST, DICOMweb and DIMSE; `create_app` is the one for HTTP."""

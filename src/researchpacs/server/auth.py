@@ -1,0 +1,205 @@
+"""Who may do what: a token or users with hashed passwords, and the roles read, write and admin.
+
+A users file is JSON; no password stands in it:
+
+    {"users": [{"name": "ada", "role": "write", "scrypt": "<salt>$<hash>"}]}
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from researchpacs.errors import InvalidInputError
+
+__all__ = ["Access", "AccessMiddleware", "Role", "User", "hash_password", "read_users", "write_user"]
+
+Role = Literal["read", "write", "admin"]
+_RANK = {"read": 0, "write": 1, "admin": 2}
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# These ask; they are POST because the question does not fit a URL.
+_ASKING = (
+    "/tools/find",
+    "/tools/lookup",
+    "/tools/count-resources",
+    "/tools/bulk-content",
+    "/tools/create-archive",
+    "/tools/create-media",
+)
+_SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
+_NOBODY = base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person or program that may come in."""
+
+    name: str
+    role: Role
+    scrypt: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may come in. Nobody set and no token means everybody: for loopback only."""
+
+    token: str | None = field(default=None, repr=False)
+    """Bearer of it, or Basic with it as the password of any user, is an administrator."""
+    users: Mapping[str, User] = field(default_factory=dict)
+    _known: dict[bytes, Role] = field(default_factory=dict, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @classmethod
+    def with_new_token(cls) -> "Access":
+        """A token that nobody knows yet."""
+        return cls(token=secrets.token_urlsafe(24))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything."""
+        return self.token is None and not self.users
+
+    def role_of(self, authorization: str) -> Role | None:
+        """Read an ``Authorization`` header; None for one that lets nobody in.
+
+        Slow for a password seen for the first time: scrypt takes tens of milliseconds.
+        """
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return "admin" if self._is_token(value.strip()) else None
+        if scheme.lower() != "basic":
+            return None
+        try:
+            name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        if not colon:
+            return None
+        return "admin" if self._is_token(password) else self._login(name, password)
+
+    def _is_token(self, value: str) -> bool:
+        return self.token is not None and hmac.compare_digest(value.encode(), self.token.encode())
+
+    def _login(self, name: str, password: str) -> Role | None:
+        user = self.users.get(name)
+        proof = hashlib.sha256(f"{name}\0{password}".encode()).digest()
+        with self._lock:
+            if proof in self._known:
+                return self._known[proof]
+        # A name that nobody has takes as long as a wrong password.
+        right = _verify(password, user.scrypt if user else _NOBODY)
+        if user is None or not right:
+            return None
+        with self._lock:
+            self._known[proof] = user.role
+        return user.role
+
+
+class AccessMiddleware:
+    """Lets in whom `Access` knows, to what their role allows: reading, writing, or all.
+
+    Parameters
+    ----------
+    app
+        What answers.
+    access
+        Who may come in.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app = app
+        self.access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 403, or pass the request on."""
+        if scope["type"] != "http" or self.access.is_open:
+            await self.app(scope, receive, send)
+            return
+        from starlette.concurrency import run_in_threadpool
+
+        header = HTTPConnection(scope).headers.get("authorization", "")
+        role = await run_in_threadpool(self.access.role_of, header)
+        if role is None:
+            challenge = {"WWW-Authenticate": 'Basic realm="researchpacs", charset="UTF-8"'}
+            await Response(status_code=401, headers=challenge)(scope, receive, send)
+        elif _RANK[role] < _RANK[_needed(scope)]:
+            await Response(status_code=403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def hash_password(password: str) -> str:
+    """Hash a password for a users file (scrypt, RFC 7914)."""
+    if len(password) < 8:
+        raise InvalidInputError("a password has at least 8 characters")
+    salt = secrets.token_bytes(16)
+    return f"{base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt)).decode()}"
+
+
+def read_users(path: Path) -> dict[str, User]:
+    """Read a users file.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot be read, or names nobody.
+    """
+    try:
+        rows = json.loads(path.read_bytes())["users"]
+        users = {row["name"]: User(row["name"], row["role"], row["scrypt"]) for row in rows}
+        for user in users.values():
+            if user.role not in get_args(Role) or not user.name or ":" in user.name:
+                raise ValueError
+            _parts(user.scrypt)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(
+            f"{path} cannot be read as a users file; write it with: researchpacs user NAME --role read --users {path}"
+        ) from error
+    if not users:
+        raise InvalidInputError(f"{path} names no user; add one with: researchpacs user NAME --users {path}")
+    return users
+
+
+def write_user(path: Path, user: User) -> None:
+    """Add a user to a users file, or replace the one of this name; only the owner may read the file."""
+    from researchpacs.storage.durable import write_atomically
+
+    if not user.name or ":" in user.name:
+        raise InvalidInputError("a user's name is not empty and has no colon")
+    users = read_users(path) if path.exists() else {}
+    users[user.name] = user
+    rows = [{"name": one.name, "role": one.role, "scrypt": one.scrypt} for one in users.values()]
+    write_atomically(path, json.dumps({"users": rows}, indent=2).encode())
+    path.chmod(0o600)
+
+
+def _needed(scope: Scope) -> Role:
+    if scope["method"] in _READING:
+        return "read"
+    path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
+    return "read" if path in _ASKING else "write"
+
+
+def _verify(password: str, stored: str) -> bool:
+    salt, expected = _parts(stored)
+    return hmac.compare_digest(_scrypt(password, salt), expected)
+
+
+def _parts(stored: str) -> tuple[bytes, bytes]:
+    salt, _, digest = stored.partition("$")
+    return base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, dklen=32, **_SCRYPT)

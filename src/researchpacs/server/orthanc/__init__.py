@@ -1,0 +1,18 @@
+"""Orthanc's REST API over an archive, with the shapes that its clients depend on."""
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from researchpacs.server.orthanc import system
+from researchpacs.server.orthanc.errors import HANDLERS
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["HANDLERS", "routes"]
+
+
+def routes(pacs: "Pacs") -> list[Route]:
+    """All routes, each module's own."""
+    return [*system.routes(pacs)]

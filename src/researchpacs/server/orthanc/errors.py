@@ -1,0 +1,130 @@
+"""Errors as Orthanc's clients read them: a JSON object, or for an unknown resource nothing but the status."""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from researchpacs.errors import (
+    AccessError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PixelDataError,
+    RemoteError,
+    ResearchPacsError,
+    UnsupportedError,
+)
+
+__all__ = ["HANDLERS", "OrthancError", "error_response", "unknown_resource"]
+
+# OrthancStatus and its words, as OrthancServer's error codes have them.
+_BAD_REQUEST = (8, "Bad request")
+_BAD_FORMAT = (15, "Bad file format")
+_UNKNOWN = (17, "Unknown resource")
+_INTERNAL = (-1, "Internal error")
+_BY_STATUS: dict[int, tuple[int, str]] = {
+    400: _BAD_REQUEST,
+    404: _UNKNOWN,
+    403: (36, "Access forbidden"),
+    406: (30, "No supported MIME type"),
+    409: (40, "Conflict"),
+    413: (8, "Bad request"),
+    415: (3, "Parameter out of range"),
+    501: (2, "Not implemented yet"),
+    502: (9, "Error in the network protocol"),
+    507: (4, "The disk is full"),
+}
+_BY_ERROR: tuple[tuple[type[ResearchPacsError], int], ...] = (
+    (NotFoundError, 404),
+    (AccessError, 403),
+    (InvalidInputError, 400),
+    (ConflictError, 409),
+    (PixelDataError, 415),
+    (UnsupportedError, 501),
+    (RemoteError, 502),
+)
+
+
+class OrthancError(Exception):
+    """An error with the numbers that Orthanc gives it.
+
+    Parameters
+    ----------
+    status
+        Of HTTP.
+    details
+        One sentence without patient data.
+    orthanc
+        OrthancStatus and its words; by default those of the HTTP status.
+    """
+
+    def __init__(self, status: int, details: str = "", *, orthanc: tuple[int, str] | None = None) -> None:
+        super().__init__(details)
+        self.status = status
+        self.details = details
+        self.orthanc = orthanc or _BY_STATUS.get(status, _INTERNAL)
+
+    @classmethod
+    def bad_format(cls, details: str) -> "OrthancError":
+        """Bytes that are not what they should be."""
+        return cls(400, details, orthanc=_BAD_FORMAT)
+
+
+def unknown_resource() -> Response:
+    """Say that a resource is not there: 404 with an empty body."""
+    return Response(status_code=404)
+
+
+def error_response(request: Request, error: OrthancError) -> Response:
+    """The JSON object of an error."""
+    code, words = error.orthanc
+    body: dict[str, Any] = {
+        "HttpError": HTTPStatus(error.status).phrase,
+        "HttpStatus": error.status,
+        "Message": words,
+        "Method": request.method,
+        "OrthancError": words,
+        "OrthancStatus": code,
+        "Uri": request.url.path.removeprefix(request.scope.get("root_path", "")),
+    }
+    if error.details:
+        body["Details"] = error.details
+    text = json.dumps(body, indent=3, sort_keys=True, ensure_ascii=False)
+    return Response(text, status_code=error.status, media_type="application/json")
+
+
+def _on_orthanc_error(request: Request, error: Exception) -> Response:
+    return error_response(request, error if isinstance(error, OrthancError) else OrthancError(500))
+
+
+def _on_http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return error_response(request, OrthancError(500))
+    if error.status_code == 405:
+        return Response(status_code=405, headers=error.headers)
+    details = "" if error.status_code == 404 else error.detail
+    return error_response(request, OrthancError(error.status_code, details))
+
+
+def _on_our_error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _BY_ERROR if isinstance(error, kind)), 500)
+    return error_response(request, OrthancError(status, str(error)))
+
+
+def _on_bug(request: Request, _: Exception) -> Response:
+    # The message may quote a file, so only the log of the server has it.
+    return error_response(request, OrthancError(500))
+
+
+HANDLERS: dict[Any, Callable[[Request, Exception], Response]] = {
+    OrthancError: _on_orthanc_error,
+    HTTPException: _on_http_error,
+    ResearchPacsError: _on_our_error,
+    Exception: _on_bug,
+}
+"""For Starlette's ``exception_handlers``."""
