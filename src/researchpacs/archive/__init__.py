@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._embedded import EmbeddedArchive
+from researchpacs.archive._jobs import Job, Jobs, JobStoppedError, Worker
+from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._stored import Stored
+from researchpacs.archive._subject import Subject
 from researchpacs.archive._verify import Problem, VerifyReport
 from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.home import Home
@@ -12,7 +16,21 @@ from researchpacs.storage.home import Home
 if TYPE_CHECKING:
     from researchpacs.config import Settings
 
-__all__ = ["Archive", "EmbeddedArchive", "Problem", "Stored", "VerifyReport", "open_archive"]
+__all__ = [
+    "Archive",
+    "Attachment",
+    "EmbeddedArchive",
+    "Job",
+    "JobStoppedError",
+    "Jobs",
+    "LabelChange",
+    "Problem",
+    "Stored",
+    "Subject",
+    "VerifyReport",
+    "Worker",
+    "open_archive",
+]
 
 
 class Archive(Protocol):

@@ -11,10 +11,14 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from researchpacs.archive._attachments import Attachments
 from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evident_duplicate
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._find import find_rows
+from researchpacs.archive._jobs import Jobs
+from researchpacs.archive._labels import Labels
+from researchpacs.archive._metadata import Metadata
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.errors import InvalidInputError, NotFoundError
@@ -77,12 +81,16 @@ class EmbeddedArchive:
         The folder.
     """
 
-    capabilities = frozenset({"delete", "change-feed", "verify", "reference"})
+    capabilities = frozenset({"delete", "change-feed", "verify", "reference", "labels"})
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self.ledger = Ledger(home.ledger_path)
         self.ledger.migrate("archive", scripts_of("researchpacs.archive"))
+        self.labels = Labels(self.ledger)
+        self.metadata = Metadata(self.ledger)
+        self.attachments = Attachments(home, self.ledger)
+        self.jobs = Jobs(home, self.ledger)
 
     # -- in -----------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The home on disk: which file of an embedded archive and its catalog lies where.
 
-    HOME/format.json archive/<aa>/<sha256>.dcm conflicts/ tmp/ features/
+    HOME/format.json archive/<aa>/<sha256>.dcm conflicts/ tmp/ features/ attachments/<aa>/<sha256> outputs/<job>
     HOME/ledger.sqlite catalog.sqlite catalog.lock catalog/
 
 `format.json` is written first and atomically, so a folder is a home, or it is not; everything else may be missing and
@@ -111,6 +111,16 @@ class Home:
     def features(self) -> Path:
         """Computed features."""
         return self.path / "features"
+
+    @property
+    def attachments(self) -> Path:
+        """Files beside objects, ``<first two digits>/<sha256>``; made with the first one."""
+        return self.path / "attachments"
+
+    @property
+    def outputs(self) -> Path:
+        """Files that jobs made, ``<job>``; made with the first one."""
+        return self.path / "outputs"
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
