@@ -1,5 +1,6 @@
 """The report: counts, rows, and nothing that names a person."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,8 @@ def test_a_script_without_a_main_guard_ingests_in_parallel_and_shows_a_bar_only_
     assert ("60/60" in done.stderr) is shown
     assert "Smith" not in done.stderr
     assert shown or done.stderr == ""
+
+
+def test_a_file_name_that_is_not_utf8_has_its_row():
+    report = IngestReport([Outcome(os.fsdecode(b"scans/\xff.dcm"), "refused", "an empty file")])
+    assert list(report.df()["path"]) == ["scans/\\xff.dcm"]

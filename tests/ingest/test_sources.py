@@ -327,3 +327,32 @@ def _numbers(found: object) -> list[int]:
 
 def _reasons(found: object) -> list[str]:
     return [one.reason for one in found if isinstance(one, Refusal)]  # type: ignore[attr-defined]
+
+
+# -- what nobody means ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "~nobody-of-this-name/x"])
+def test_a_path_that_cannot_be_one_is_an_error_of_the_call(path: str, tmp: Path) -> None:
+    with pytest.raises(InvalidInputError, match="path"):
+        list(incoming(path, tmp=tmp))
+
+
+def test_a_list_that_holds_itself_is_an_error_of_the_call(tmp: Path) -> None:
+    sources: list[object] = []
+    sources.append(sources)
+    with pytest.raises(InvalidInputError, match="flat list"):
+        list(incoming(sources, tmp=tmp))
+
+
+def test_a_stream_that_fails_is_refused_without_its_words(tmp: Path) -> None:
+    class Failing(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise RuntimeError("Doe^John")
+
+    closed = io.BytesIO(b"x")
+    closed.close()
+    refused = [one for one in incoming([Failing(), closed], tmp=tmp) if isinstance(one, Refusal)]
+    assert len(refused) == 2
+    assert all("read() failed" in one.reason and "Doe" not in one.reason for one in refused)
+    assert not list(tmp.iterdir())

@@ -1,5 +1,6 @@
 """The home on disk: made once, refused where it cannot be safe, swept of what killed processes left."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from researchpacs.errors import InvalidInputError, UnsupportedError
+from researchpacs.config import Settings
+from researchpacs.errors import InvalidInputError, ResearchPacsError, UnsupportedError
 from researchpacs.storage.home import FORMAT, Home
 from researchpacs.storage.network import network_file_system
 
@@ -145,3 +147,32 @@ def test_a_forked_child_does_not_keep_a_dead_workspace_alive_for_ever(home: Path
 
 def _open(home: Path) -> Home:
     return Home.open(home)
+
+
+@pytest.mark.parametrize("where", [123, b"/tmp/x", "", "a\0b", "~nobody-of-this-name/x", True])
+def test_what_is_no_folder_is_refused_with_the_next_step(where: object):
+    with pytest.raises(InvalidInputError, match="home"):
+        Settings.load(where)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", ["abc", "0", "-3", "1e3", "9" * 20])
+def test_a_number_of_workers_that_cannot_be_is_refused(home: Path, workers: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RESEARCHPACS_WORKERS", workers)
+    with pytest.raises(InvalidInputError, match="RESEARCHPACS_WORKERS"):
+        Settings.load(home)
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere", "x" * 5000])
+def test_a_folder_that_cannot_be_made_is_refused(where: str):
+    with pytest.raises(InvalidInputError, match="give another one") as caught:
+        Home.open(where)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_full_disk_is_named_when_a_home_is_made(home: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("researchpacs.storage.home.write_atomically", full)
+    with pytest.raises(ResearchPacsError, match="space"):
+        Home.open(home)

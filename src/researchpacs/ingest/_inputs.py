@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Adapter", "DatasetInput", "Input", "PathInput", "StreamInput", "as_inputs"]
 
+_DEEPEST = 100
+
 Adapter: TypeAlias = "Callable[[object], Sequence[Dataset] | None]"
 """Turns objects that ingest does not know into data sets; None for what is not its own.
 
@@ -68,7 +70,7 @@ def as_inputs(sources: object, adapters: Sequence[Adapter] = ()) -> list[Input]:
     return inputs + [DatasetInput(dataset) for dataset in _adapted(unknown, adapters)]
 
 
-def _flat(sources: object) -> Iterator[object]:
+def _flat(sources: object, above: tuple[int, ...] = ()) -> Iterator[object]:
     # A Dataset iterates over its elements, a stream over its lines, a path is a text: none of them is a list here.
     single = (
         isinstance(sources, str | bytes | os.PathLike | Mapping) or _is_dataset(sources) or hasattr(sources, "read")
@@ -76,18 +78,30 @@ def _flat(sources: object) -> Iterator[object]:
     if single or not isinstance(sources, Iterable):
         yield sources
         return
+    if id(sources) in above or len(above) > _DEEPEST:
+        raise InvalidInputError("a list of sources holds itself or too many lists within lists; give a flat list")
     for source in sources:
-        yield from _flat(source)
+        yield from _flat(source, (*above, id(sources)))
 
 
 def _as_input(thing: object) -> Input | None:
     if _is_dataset(thing):
         return DatasetInput(thing)
     if isinstance(thing, str) or (isinstance(thing, os.PathLike) and not hasattr(thing, "read")):
-        return PathInput(Path(thing).expanduser(), os.fspath(thing))
+        return PathInput(_as_path(thing), os.fspath(thing))
     if hasattr(thing, "read"):
         return StreamInput(thing)  # type: ignore[arg-type]
     return None
+
+
+def _as_path(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError("a path is a text that is not empty, without NUL; '.' is the current folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidInputError("the ~ in a path names no user's folder; write the path out") from error
 
 
 def _adapted(unknown: list[object], adapters: Sequence[Adapter]) -> "list[Dataset]":

@@ -1,5 +1,6 @@
 """What became of an ingest: counts to look at, rows to work with; no name or path is shown unless asked for."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
@@ -55,7 +56,10 @@ class IngestReport:
         import pandas as pd
 
         columns = ["path", "outcome", "reason", "SOPInstanceUID"]
-        rows = [(one.source, one.kind, one.reason, one.identity and one.identity.sop_uid) for one in self._outcomes]
+        rows = [
+            (_printable(one.source), one.kind, one.reason, one.identity and one.identity.sop_uid)
+            for one in self._outcomes
+        ]
         return pd.DataFrame(rows, columns=columns)
 
     def raise_for(self, sources: Collection[str]) -> None:
@@ -95,6 +99,11 @@ class IngestReport:
             f"{self.stored:,} stored, {self.duplicates:,} duplicates, {self.conflicts:,} conflicts, "
             f"{self.refused:,} refused"
         )
+
+
+def _printable(path: str) -> str:
+    """File names need not be UTF-8, but text in a table has to be: other bytes are spelt out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace") if not path.isascii() else path
 
 
 def _sentence(outcomes: Sequence[Outcome], what: str, report: IngestReport) -> str:

@@ -47,6 +47,10 @@ def spool_stream(stream: BinaryIO, source: str, tmp: Path) -> SpooledTask | Refu
     except TypeError:
         blob.unlink(missing_ok=True)
         return Refusal(source, "a text stream; open the file in binary mode")
+    except Exception as error:
+        blob.unlink(missing_ok=True)
+        # A stream is anyone's object: its message may quote what it read.
+        return Refusal(source, f"its read() failed ({type(error).__name__}); is it open, from its start?")
     return SpooledTask(source, blob)
 
 

@@ -69,7 +69,7 @@ def _entry_tasks(entry: os.DirEntry[str], below: list[Path], *, copy: bool) -> I
         if entry.is_dir():
             below.append(path)
         elif not entry.is_file():
-            broken = entry.is_symlink()
+            broken = entry.is_symlink() and not path.exists()
             yield Refusal(entry.path, "a link that leads nowhere" if broken else "neither a file nor a folder")
         elif path.suffix.lower() == ".zip" and is_zip(path):
             yield from _members(path, entry.path)

@@ -7,6 +7,7 @@
 is made when the home is opened. No name below a home ever comes from a DICOM file or a peer.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from researchpacs.errors import AccessError, InvalidInputError, UnsupportedError
+from researchpacs.errors import AccessError, InvalidInputError, ResearchPacsError, UnsupportedError
 from researchpacs.storage.durable import sync_directory, write_atomically
 from researchpacs.storage.network import network_file_system
 
@@ -26,6 +27,8 @@ __all__ = ["FORMAT", "Home"]
 
 FORMAT = 1
 """The version of the layout that this program reads and writes."""
+
+_LONGEST_SHOWN = 200
 
 # What a file system or a desktop puts into a folder that its owner calls empty.
 _NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
@@ -65,6 +68,8 @@ class Home:
             raise AccessError(
                 f"{home.path} cannot be written by this user; give another folder to connect() or RESEARCHPACS_HOME"
             ) from error
+        except OSError as error:
+            raise _unusable(home.path, error) from error
         return home
 
     @property
@@ -150,6 +155,18 @@ class Home:
                     Path(lock.lock_file).unlink(missing_ok=True)
             except Timeout:
                 continue
+
+
+def _unusable(path: Path, error: OSError) -> ResearchPacsError:
+    what = os.strerror(error.errno or 0)
+    if error.errno == errno.EROFS:
+        return AccessError(
+            f"{path} is on a read-only disk ({what}); give another folder to connect() or RESEARCHPACS_HOME"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResearchPacsError(f"{path} is on a disk without space left ({what}); free some, or give another folder")
+    name = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
+    return InvalidInputError(f"{name} cannot be the folder of an archive ({what}); give another one to connect()")
 
 
 def _make_folder(path: Path) -> None:
