@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from researchpacs.errors import InvalidInputError, UnsupportedError
-from researchpacs.search import MISSING
+from researchpacs.search import MISSING, Search
 
 from .conftest import HOSTILE, SERIES
 
@@ -158,9 +158,10 @@ def test_an_unknown_level_is_refused(search):
         search("frame")
 
 
-def test_labels_are_refused_rather_than_ignored(search):
+def test_labels_are_refused_rather_than_ignored_where_an_archive_has_none(catalog, monkeypatch):
+    monkeypatch.setattr(type(catalog._archive), "capabilities", frozenset())
     with pytest.raises(UnsupportedError, match="labels"):
-        search(labels="qc-ok")
+        Search(catalog, "study", {}, labels="qc-ok", as_handle=lambda level, row: row)
 
 
 def test_bad_sql_in_where_is_an_error_of_the_call(search):

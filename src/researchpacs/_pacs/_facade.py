@@ -135,12 +135,33 @@ class Pacs:
 
         Files that the archive only refers to (``copy=False``) stay where they are.
         """
-        handles = [target] if isinstance(target, Handle) else list(target)
+        handles = _handles(target)
         if dry_run:
             return sum(len(handle.below("instance")) for handle in handles)
         removed = sum(self.archive.delete(handle.level, handle.uid) for handle in handles)
         self.catalog.sync()
         return removed
+
+    def label(self, target: Handle | Iterable[Handle], *labels: str) -> int:
+        """Put labels on objects; `search` finds them with ``labels=``.
+
+        Parameters
+        ----------
+        target
+            A handle, a search, or a list of handles.
+        labels
+            1 to 64 letters, digits, ``-`` and ``_``.
+
+        Returns
+        -------
+        count
+            How many labels were new.
+        """
+        return self.archive.labels.add([one.subject for one in _handles(target)], *labels)
+
+    def unlabel(self, target: Handle | Iterable[Handle], *labels: str) -> int:
+        """Take labels off objects; how many there were."""
+        return self.archive.labels.remove([one.subject for one in _handles(target)], *labels)
 
     # -- ask -----------------------------------------------------------------------------------------------------------
 
@@ -164,6 +185,8 @@ class Pacs:
             What to find: ``"patient"``, ``"study"``, ``"series"`` or ``"instance"``.
         text
             Words that must all be found in the descriptions.
+        labels
+            Labels of the objects themselves (`label`); a list is any-of.
         where
             A condition in SQL over the level's columns.
         order
@@ -302,6 +325,10 @@ _PLURALS: dict[Level, str] = {
     "series": "series",
     "instance": "instances",
 }
+
+
+def _handles(target: Handle | Iterable[Handle]) -> list[Handle]:
+    return [target] if isinstance(target, Handle) else list(target)
 
 
 def _plain_uid(uid: str) -> str:

@@ -7,6 +7,8 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from researchpacs.archive import Subject
+from researchpacs.catalog import LABEL_KEYS
 from researchpacs.dicom import keywords
 from researchpacs.errors import NotFoundError
 from researchpacs.model import Frame, Level, Location
@@ -41,6 +43,16 @@ class Handle:
     def uid(self) -> str:
         """The UID (of a patient: the PatientID)."""
         return str(self._row[self.uid_keyword])
+
+    @property
+    def labels(self) -> list[str]:
+        """Its own labels, in alphabetical order."""
+        return self._pacs.archive.labels.of(self.subject)
+
+    @property
+    def subject(self) -> Subject:
+        """What the archive knows it by where something is kept beside it."""
+        return Subject(self.level, "/".join(str(self._row[name]) for name in LABEL_KEYS[self.level]))
 
     def attributes(self) -> Mapping[str, object]:
         """The catalog's columns of this object by name."""

@@ -72,6 +72,10 @@ class Archive(Protocol):
         """
         ...
 
+    def label_changes(self, since: int) -> "Sequence[LabelChange]":
+        """The labels of the objects whose labels changed after `since`; asked only of what can ``"label-feed"``."""
+        ...
+
     def last_change(self) -> tuple[str, int]:
         """The feed's id and its highest sequence number, cheap enough to ask before every query."""
         ...

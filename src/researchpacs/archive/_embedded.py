@@ -17,7 +17,7 @@ from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._find import find_rows
 from researchpacs.archive._jobs import Jobs
-from researchpacs.archive._labels import Labels
+from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
@@ -81,7 +81,7 @@ class EmbeddedArchive:
         The folder.
     """
 
-    capabilities = frozenset({"delete", "change-feed", "verify", "reference", "labels"})
+    capabilities = frozenset({"delete", "change-feed", "verify", "reference", "labels", "label-feed"})
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -257,6 +257,10 @@ class EmbeddedArchive:
         with self.ledger.reading() as con:
             feed_id, last = con.execute("select feed_id, last from feed").fetchone()
         return feed_id, last
+
+    def label_changes(self, since: int) -> Sequence[LabelChange]:
+        """The labels of the objects whose labels changed after sequence number `since`."""
+        return self.labels.changed_since(since)
 
     # -- keep ---------------------------------------------------------------------------------------------------------
 

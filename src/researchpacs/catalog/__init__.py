@@ -1,10 +1,21 @@
 """The DuckDB projection of an archive: wide, typed tables that follow it, and SQL over them."""
 
 from researchpacs.catalog._catalog import Catalog
+from researchpacs.catalog._labels import LABEL_KEYS
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
 from researchpacs.catalog._show import as_html, as_text, is_identifying
 from researchpacs.catalog._tables import column_types
 
-__all__ = ["Catalog", "Result", "Schema", "SyncReport", "as_html", "as_text", "column_types", "is_identifying"]
+__all__ = [
+    "LABEL_KEYS",
+    "Catalog",
+    "Result",
+    "Schema",
+    "SyncReport",
+    "as_html",
+    "as_text",
+    "column_types",
+    "is_identifying",
+]

@@ -50,6 +50,11 @@ class Catalog:
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the archive's labels can be asked for."""
+        return "label-feed" in self._archive.capabilities
+
     # -- ask -----------------------------------------------------------------------------------------------------------
 
     def sql(self, query: str, /, **params: Any) -> Result:

@@ -15,6 +15,7 @@ from researchpacs.archive import Archive, Stored
 from researchpacs.catalog import _ddl
 from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
 from researchpacs.catalog._instance import InstanceRows, read_instance
+from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._tidy import current_snapshot, tidy
@@ -167,6 +168,7 @@ class Committer:
             patients = {key[:1] for key in studies}
             all_studies = rows_where(self._con, "studies", "patient_key", {key[0] for key in patients})
             self._replace("patients", _PATIENT, patients, _grouped(all_studies, _PATIENT), patient_row)
+        self._replace_labels()
         self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
 
     def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
@@ -206,6 +208,11 @@ class Committer:
         delete_rows(self._con, "geometry", _SERIES, keys)
         made = [geometry_row(row, frames.get(_key(row, _SERIES), [])) for row in series]
         insert_rows(self._con, "geometry", made)
+
+    def _replace_labels(self) -> None:
+        if "label-feed" in self._archive.capabilities:
+            changes = self._archive.label_changes(self._state()[1])
+            replace_labels(self._con, changes)
 
     def _in_transaction(self, work: Callable[[], None]) -> None:
         """Commit `work`, again after a while where another client holds the metadata."""

@@ -111,7 +111,10 @@ class Table:
 @cache
 def tables() -> dict[str, Table]:
     """All tables by name, patients first."""
-    return {table.name: table for table in (*_levels(), _frames(), _geometry(), _measurements(), _issues(), _state())}
+    return {
+        table.name: table
+        for table in (*_levels(), _labels(), _frames(), _geometry(), _measurements(), _issues(), _state())
+    }
 
 
 @cache
@@ -203,6 +206,21 @@ _INSTANCE_OF = (
     ("SeriesInstanceUID", "VARCHAR", "The series it belongs to."),
     ("SOPInstanceUID", "VARCHAR", "The instance it belongs to."),
 )
+
+
+def _labels() -> Table:
+    return Table(
+        "labels",
+        "One row per label of an object: each belongs to one patient, study, series or instance, not to what is below.",
+        _own(
+            ("level", "VARCHAR", "'patient', 'study', 'series' or 'instance'."),
+            ("patient_key", "VARCHAR", "The patient; NULL for an instance's label."),
+            ("StudyInstanceUID", "VARCHAR", "The study; NULL for labels of other levels than study and series."),
+            ("SeriesInstanceUID", "VARCHAR", "The series; NULL for labels of other levels."),
+            ("instance_key", "VARCHAR", "The instance; NULL for labels of other levels."),
+            ("label", "VARCHAR", "The label."),
+        ),
+    )
 
 
 def _frames() -> Table:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
 
-from researchpacs.catalog import column_types
+from researchpacs.catalog import LABEL_KEYS, column_types
 from researchpacs.dicom import keywords
 from researchpacs.errors import InvalidInputError
 from researchpacs.search._values import Between, Equal, Like, Missing, Test, tests_of
@@ -85,6 +85,7 @@ def compile_query(
     filters: Mapping[str, Any],
     *,
     text: str | None = None,
+    labels: str | Sequence[str] | None = None,
     where: str | None = None,
     order: str | Sequence[str] | None = None,
 ) -> Query:
@@ -104,6 +105,8 @@ def compile_query(
         conditions[where_it_is].append(condition)
     for word in (text or "").split():
         conditions["series"].append(_has_word(query, word))
+    if labels is not None:
+        conditions[level].append(_labelled(query, labels))
     own = [*conditions[level], *_above(level, conditions), *_below(level, conditions)]
     if where is not None and where.strip():
         own.append(f"(\n{where}\n)")
@@ -269,6 +272,16 @@ def _equal(query: Query, value: str, keyword: str, wanted: list[Any], *, any_cas
 def _has_word(query: Query, word: str) -> str:
     columns = ", ".join(f'series."{name}"' for name in _DESCRIPTIONS)
     return f"contains(lower(concat_ws(' ', {columns})), {query.bind(word.lower())})"
+
+
+def _labelled(query: Query, labels: str | Sequence[str]) -> str:
+    wanted = [labels] if isinstance(labels, str) else list(labels)
+    if not all(isinstance(label, str) for label in wanted):
+        raise InvalidInputError("labels= is a label or a list of labels")
+    table = LEVELS[query.level]
+    joined = " and ".join(f'labels."{name}" = {table}."{name}"' for name in LABEL_KEYS[query.level])
+    chosen = f"labels.level = '{query.level}' and list_contains({query.bind(wanted)}, labels.label)"
+    return f"exists (select 1 from labels where {joined} and {chosen})"  # noqa: S608 - our names; labels are bound
 
 
 def _as_like(pattern: str) -> str:

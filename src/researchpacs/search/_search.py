@@ -48,7 +48,7 @@ class Search:
     text
         Words that must all be found in the descriptions of one series, in any case.
     labels
-        Not in this version.
+        Labels of the objects themselves, not of what they belong to; a list is any-of.
     where
         A condition in SQL over the level's columns.
     order
@@ -63,7 +63,7 @@ class Search:
     InvalidInputError
         An unknown keyword, with the nearest spelling, or a value that does not fit its attribute.
     UnsupportedError
-        `labels` are asked for.
+        `labels` are asked for of an archive that has none.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Search:
         limit: int | None = None,
         as_handle: AsHandle,
     ) -> None:
-        if labels is not None:
-            raise UnsupportedError("this version keeps no labels; leave out labels= and filter by attributes")
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise InvalidInputError("limit= is a number of hits, zero or more")
+        if labels is not None and not catalog.has_labels:
+            raise UnsupportedError("this archive keeps no labels; leave out labels= and filter by attributes")
         self._catalog = catalog
-        self._query = compile_query(level, filters, text=text, where=where, order=order)
+        self._query = compile_query(level, filters, text=text, labels=labels, where=where, order=order)
         self._limit = limit
         self._as_handle = as_handle
         self._handles: list[Any] | None = None
