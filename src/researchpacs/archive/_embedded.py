@@ -19,6 +19,7 @@ from researchpacs.archive._find import find_rows
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
+from researchpacs.archive._resources import Resources
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.errors import InvalidInputError, NotFoundError
@@ -87,6 +88,7 @@ class EmbeddedArchive:
         self.home = home
         self.ledger = Ledger(home.ledger_path)
         self.ledger.migrate("archive", scripts_of("researchpacs.archive"))
+        self.resources = Resources(self.ledger, home.archive)
         self.labels = Labels(self.ledger)
         self.metadata = Metadata(self.ledger)
         self.attachments = Attachments(home, self.ledger)

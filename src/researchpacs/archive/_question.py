@@ -1,0 +1,198 @@
+"""Attribute matching (PS3.4 C.2.2.2) over the ledger's objects, as one SQL query.
+
+Identifiers and JSON paths come from `INDEXED` only; every value is bound.
+"""
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
+from researchpacs.model import Level
+
+__all__ = ["SOURCE", "TABLE", "Order", "Question", "is_indexed", "matches_text", "names_of"]
+
+TABLE: Mapping[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
+SOURCE: Mapping[Level, str] = {
+    "patient": "patients",
+    "study": "studies join patients using (patient_key)",
+    "series": "series join studies using (patient_key, study_uid) join patients using (patient_key)",
+    "instance": (
+        "instances join series using (patient_key, study_uid, series_uid) "
+        "join studies using (patient_key, study_uid) join patients using (patient_key)"
+    ),
+}
+"""An object with its parents."""
+
+_COLUMN = {
+    "PatientID": "patients.patient_id",
+    "IssuerOfPatientID": "patients.issuer",
+    "StudyInstanceUID": "studies.study_uid",
+    "SeriesInstanceUID": "series.series_uid",
+    "SOPInstanceUID": "instances.sop_uid",
+}
+_TIMES = frozenset({"DA", "TM", "DT"})
+_NUMBERS = frozenset({"DS", "IS", "US"})
+_BELOW_STUDY = (
+    "exists (select 1 from series as one where one.patient_key = studies.patient_key "
+    "and one.study_uid = studies.study_uid and {condition})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to sort by."""
+
+    by: str
+    """A keyword that is indexed at the level or above, or ``"updated_at"``."""
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which objects of a level are meant."""
+
+    level: Level
+    matches: Mapping[str, str] = field(default_factory=dict)
+    r"""Matching texts by keyword: ``*`` and ``?``, ``low-high`` for dates and times, ``a\b`` for any of these."""
+    case_sensitive: bool = False
+    parents: Mapping[Level, str] = field(default_factory=dict)
+    """Orthanc's names of objects above, or of the object itself."""
+    labels: Sequence[str] = ()
+    labels_constraint: str = "all"
+    """``"all"`` of the labels, ``"any"`` or ``"none"``."""
+    order: Sequence[Order] = ()
+    limit: int | None = None
+    offset: int = 0
+
+
+def is_indexed(keyword: str, level: Level) -> bool:
+    """Whether the ledger alone can match this attribute for objects of this level."""
+    return _level_of(keyword, level) is not None or (keyword == "ModalitiesInStudy" and level != "patient")
+
+
+def names_of(con: sqlite3.Connection, question: Question) -> list[str]:
+    """Orthanc's names of what matches, in order.
+
+    Parameters
+    ----------
+    con
+        Of the ledger.
+    question
+        Every keyword of it is indexed (`is_indexed`).
+    """
+    con.create_function("fold", 1, _fold, deterministic=True)
+    conditions, values = ["true"], list[str]()
+    for keyword, text in question.matches.items():
+        condition, bound = _condition(keyword, text, question)
+        conditions.append(condition)
+        values += bound
+    for level, name in question.parents.items():
+        conditions.append(f"{TABLE[level]}.orthanc_id = ?")
+        values.append(name)
+    if question.labels:
+        condition, bound = _labelled(question)
+        conditions.append(condition)
+        values += bound
+    table = TABLE[question.level]
+    sql = f"""
+        select {table}.orthanc_id
+        from {SOURCE[question.level]}
+        where {" and ".join(conditions)}
+        group by {table}.orthanc_id
+        order by {", ".join([*_orders(question), f"{table}.orthanc_id"])}
+        limit ? offset ?
+        """  # noqa: S608 - built from the constants above
+    limit = -1 if question.limit is None else question.limit
+    return [name for (name,) in con.execute(sql, (*values, limit, question.offset))]
+
+
+def matches_text(found: str, keyword: str, text: str, *, case_sensitive: bool) -> bool:
+    """Match a value that is not in the ledger, by the same rules."""
+    vr = vr_of(keyword)
+    if vr in _TIMES and "-" in text:
+        low, _, high = text.partition("-")
+        return bool(found) and (not low or found >= low) and (not high or found <= high)
+    if not case_sensitive and vr not in ("UI", *_TIMES):
+        found, text = found.casefold(), text.casefold()
+    if "\\" in text:
+        return found in text.split("\\")
+    pattern = "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in text)
+    return re.fullmatch(pattern, found, re.DOTALL) is not None
+
+
+def _level_of(keyword: str, level: Level) -> Level | None:
+    for one in reversed(LEVELS[: LEVELS.index(level) + 1]):
+        if keyword in INDEXED[one]:
+            return one  # type: ignore[return-value]
+    return None
+
+
+def _expression(keyword: str, level: Level) -> str:
+    owner = _level_of(keyword, level)
+    if owner is None:
+        raise ValueError(f"{keyword} is not indexed")
+    return _COLUMN.get(keyword) or f"json_extract({TABLE[owner]}.attributes, '$.{keyword}')"
+
+
+def _condition(keyword: str, text: str, question: Question) -> tuple[str, list[str]]:
+    sensitive = question.case_sensitive
+    if keyword == "ModalitiesInStudy" and question.level != "patient":
+        condition, bound = _matching(
+            "json_extract(one.attributes, '$.Modality')", "Modality", text, case_sensitive=sensitive
+        )
+        return _BELOW_STUDY.format(condition=condition), bound
+    return _matching(_expression(keyword, question.level), keyword, text, case_sensitive=sensitive)
+
+
+def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool) -> tuple[str, list[str]]:
+    vr = vr_of(keyword)
+    if vr in _TIMES and "-" in text:
+        low, _, high = text.partition("-")
+        ends = [(sign, end) for sign, end in ((">=", low), ("<=", high)) if end]
+        conditions = [f"{expression} {sign} ?" for sign, _ in ends]
+        return " and ".join([f"{expression} <> ''", *conditions]), [end for _, end in ends]
+    folded = not case_sensitive and vr not in ("UI", *_TIMES)
+    left, wanted = (f"fold({expression})", text.casefold()) if folded else (expression, text)
+    if "\\" in wanted:
+        values = wanted.split("\\")
+        return f"{left} in ({', '.join('?' * len(values))})", values
+    if "*" in wanted or "?" in wanted:
+        # GLOB has sets in brackets beside; those are matched as they stand.
+        return f"coalesce({left}, '') glob ?", [wanted.replace("[", "[[]")]
+    return f"{left} = ?", [wanted]
+
+
+def _labelled(question: Question) -> tuple[str, list[str]]:
+    owner = {
+        "patient": "patients.patient_key",
+        "study": "studies.patient_key || '/' || studies.study_uid",
+        "series": "series.patient_key || '/' || series.study_uid || '/' || series.series_uid",
+        "instance": "instances.key",
+    }[question.level]
+    one = (
+        f"exists (select 1 from labels where labels.level = '{question.level}' "  # noqa: S608 - a Level
+        f"and labels.owner = {owner} and labels.label = ?)"
+    )
+    glue = " and " if question.labels_constraint == "all" else " or "
+    condition = f"({glue.join([one] * len(question.labels))})"
+    return f"not {condition}" if question.labels_constraint == "none" else condition, list(question.labels)
+
+
+def _orders(question: Question) -> list[str]:
+    found = []
+    for order in question.order:
+        if order.by == "updated_at":
+            stamp = "stored_at" if question.level == "instance" else "updated_at"
+            expression = f"{TABLE[question.level]}.{stamp}"
+        else:
+            expression = _expression(order.by, question.level)
+            if vr_of(order.by) in _NUMBERS:
+                expression = f"cast({expression} as real)"
+        found.append(f"{expression} {'desc' if order.descending else 'asc'}")
+    return found
+
+
+def _fold(text: str | None) -> str | None:
+    return text.casefold() if isinstance(text, str) else text
