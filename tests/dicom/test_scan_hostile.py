@@ -335,6 +335,7 @@ def test_last_of_duplicates_counts_as_in_pydicom():
     assert scan(io.BytesIO(KEPT["duplicates"][0])).text("SeriesInstanceUID") == "1.2.3.6"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is missing: only Linux has it")
 def test_every_hostile_file_takes_less_than_two_seconds_and_512_megabytes(tmp_path):
     for number, (data, _) in enumerate([*REFUSED.values(), *KEPT.values()]):
         (tmp_path / f"{number:03d}").write_bytes(data)
@@ -348,7 +349,7 @@ def test_every_hostile_file_takes_less_than_two_seconds_and_512_megabytes(tmp_pa
 
 
 MEASURE = """
-import json, pathlib, resource, sys, time
+import json, pathlib, re, sys, time
 from researchpacs.dicom.scan import scan
 from researchpacs.errors import InvalidInputError
 seconds = {}
@@ -360,6 +361,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         except InvalidInputError:
             pass
     seconds[path.name] = time.process_time() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([seconds, peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)]))
+# Not getrusage: it counts what the parent had in memory before this program began.
+peak_kib = int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+print(json.dumps([seconds, peak_kib / 1024]))
 """

@@ -18,6 +18,8 @@ __all__ = ["AXES", "FRAME", "PatientFrame", "frame_of"]
 
 AXES = ("z", "y", "x")
 FRAME = "frame"
+NEGLIGIBLE = 1e-12
+"""A cosine that moves a voxel a metre away by a picometre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class PatientFrame:
     @classmethod
     def of(cls, directions: ArrayLike, uid: str) -> "PatientFrame":
         """Build one from a (3, 3) matrix whose columns are the directions of z, y, x."""
-        return cls(tuple(np.asarray(directions, np.float64).ravel().tolist()), str(uid))
+        cosines = np.asarray(directions, np.float64).ravel()
+        # Denormal numbers make ITK's inverse wrong without an error; nothing as small says where an axis points.
+        cosines = np.where(np.abs(cosines) < NEGLIGIBLE, 0.0, cosines)
+        return cls(tuple(cosines.tolist()), str(uid))
 
     @property
     def matrix(self) -> NDArray[np.float64]:
