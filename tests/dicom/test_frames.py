@@ -58,6 +58,26 @@ def test_a_dose_grid_places_its_frames_by_their_offsets():
     np.testing.assert_allclose([frame.position for frame in frames], [[10, 20, 30], [10, 20, 32.5], [10, 20, 35]])
 
 
+@pytest.mark.parametrize("row", [1, -1])
+@pytest.mark.parametrize("column", [1, -1])
+def test_offsets_of_a_dose_grid_may_be_z_coordinates(row, column):
+    ds = Dataset()
+    ds.ImagePositionPatient, ds.ImageOrientationPatient = [10, 20, 30], [row, 0, 0, 0, column, 0]
+    ds.GridFrameOffsetVector = [30, 32.5, 35]
+
+    heights = [frame.position[2] for frame in frames_of(ds, layout(3), None)]
+
+    assert heights == [30, 32.5, 35]  # PS3.3 C.8.8.3.2, also where the normal points down
+
+
+def test_z_coordinates_place_no_coronal_dose():
+    ds = Dataset()
+    ds.ImagePositionPatient, ds.ImageOrientationPatient = [10, 20, 30], [1, 0, 0, 0, 0, -1]
+    ds.GridFrameOffsetVector = [30, 32.5, 35]
+
+    assert [frame.position for frame in frames_of(ds, layout(3), None)] == [(10, 20, 30), None, None]
+
+
 def test_one_position_is_never_given_to_many_frames():
     ds = Dataset()
     ds.ImagePositionPatient, ds.ImageOrientationPatient = [10, 20, 30], [1, 0, 0, 0, 1, 0]
@@ -86,3 +106,40 @@ def test_an_empty_functional_group_leaves_the_shared_one_alone():
 
 def test_what_is_no_image_has_no_frames():
     assert frames_of(Dataset(), None, None) == []
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("value", [b"abc ", b"2,5 ", b"NaN ", b"1\\2 "])
+def test_a_rescale_that_is_no_number_is_not_taken_for_none(keyword, value):
+    tag = pydicom.tag.Tag(keyword)
+    ds = Dataset()
+    ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
+    ds[tag] = pydicom.dataelem.RawDataElement(tag, "DS", len(value), value, 0, False, True)
+
+    (frame,) = frames_of(ds, layout(1), None)
+
+    assert np.isnan([frame.rescale_slope, frame.rescale_intercept]).tolist() == [
+        keyword == "RescaleSlope", keyword == "RescaleIntercept",
+    ]  # fmt: skip
+
+
+def test_a_rescale_that_is_absent_or_empty_changes_nothing():
+    empty = Dataset()
+    empty.RescaleSlope = empty.RescaleIntercept = None
+
+    for ds in (Dataset(), empty):
+        assert [(u.rescale_slope, u.rescale_intercept) for u in frames_of(ds, layout(1), None)] == [(1, 0)]
+
+
+def test_values_that_a_table_maps_have_no_slope():
+    ds = Dataset()
+    ds.ModalityLUTSequence = [Dataset()]
+
+    assert np.isnan(frames_of(ds, layout(1), None)[0].rescale_slope)
+
+
+def test_a_dose_is_scaled_by_its_grid_scaling():
+    ds = Dataset()
+    ds.DoseGridScaling = "2.5e-6"
+
+    assert frames_of(ds, layout(1), None)[0].rescale_slope == 2.5e-6

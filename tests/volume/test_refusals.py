@@ -128,6 +128,14 @@ def test_a_slope_that_is_no_slope_is_refused(make_series, slope):
         open_volume(make_series(heights(0, 2), each=flatten))
 
 
+def test_stored_values_are_there_whatever_the_slope(make_series):
+    def flatten(_, ds):
+        ds.RescaleSlope = 0
+
+    vol = read_volume(make_series(heights(0, 2), each=flatten), rescale=False)
+    assert vol.values[1, 0, :2].tolist() == [100, 101]
+
+
 def test_a_truncated_file_is_an_error_that_names_the_instance_only(make_series):
     series = make_series(heights(0, 2, 4))
     path = series.paths[1]

@@ -16,6 +16,9 @@ from researchpacs.dicom.values import reading_quietly
 
 __all__ = ["FrameRow", "frames_of"]
 
+AXIAL = 0.999
+"""Cosine between the normal of a plane and the patient's z from which on it is axial."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameRow:
@@ -30,7 +33,9 @@ class FrameRow:
     pixel_spacing: tuple[float, ...] | None
     """mm between rows, mm between columns."""
     rescale_slope: float
+    """Of a dose grid Dose Grid Scaling. NaN where what the instance says is no number, or a table (Modality LUT)."""
     rescale_intercept: float
+    """NaN as the slope."""
     dimension_indices: tuple[int, ...] | None
     """Dimension Index Values, one for each item of the Dimension Index Sequence."""
     byte_offset: int | None
@@ -86,8 +91,8 @@ class _Image:
             position=self.position(index, orientation),
             orientation=orientation,
             pixel_spacing=_numbers(measures, "PixelSpacing", 2),
-            rescale_slope=(_numbers(values, "RescaleSlope", 1) or (1.0,))[0],
-            rescale_intercept=(_numbers(values, "RescaleIntercept", 1) or (0.0,))[0],
+            rescale_slope=_rescale(values, "RescaleSlope", _rescale(self.ds, "DoseGridScaling", 1.0)),
+            rescale_intercept=_rescale(values, "RescaleIntercept", 0.0),
             dimension_indices=None if dimension_indices is None else tuple(int(one) for one in dimension_indices),
             byte_offset=None if span is None else span[0],
             byte_length=None if span is None else span[1],
@@ -122,8 +127,24 @@ def _dose_offsets(ds: Dataset, layout: PixelLayout) -> np.ndarray | None:
     offsets = _numbers(ds, "GridFrameOffsetVector")
     if offsets is None or len(offsets) != layout.number_of_frames:
         return None
-    # With a first value other than zero they are z coordinates, which the Standard allows for axial planes only.
-    return np.asarray(offsets) - offsets[0]
+    along = np.asarray(offsets) - offsets[0]
+    if offsets[0] == 0:
+        return along
+    # Else they are z coordinates, which the Standard allows for axial planes only; their normal may point down.
+    cosines = _numbers(ds, "ImageOrientationPatient", 6)
+    up = 0.0 if cosines is None else cosines[0] * cosines[4] - cosines[1] * cosines[3]
+    return along * np.sign(up) if abs(up) > AXIAL else None
+
+
+def _rescale(ds: Dataset, keyword: str, absent: float) -> float:
+    """A factor or a term of the rescale; NaN where it is unknown, for a wrong one would go unnoticed."""
+    try:
+        is_absent = ds.get(keyword) in (None, "")
+    except Exception:  # as in `_numbers`
+        is_absent = False
+    if is_absent:
+        return np.nan if "ModalityLUTSequence" in ds else absent
+    return (_numbers(ds, keyword, 1) or (np.nan,))[0]
 
 
 def _items(ds: Dataset, keyword: str) -> Sequence[Dataset]:

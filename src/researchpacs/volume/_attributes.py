@@ -13,12 +13,15 @@ UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "P
 """Defined Terms of Units (PS3.3 C.8.9.1) as they are commonly written; all others are kept as they are."""
 
 
-def attributes_of(series: SeriesSource) -> Mapping[str, object]:
-    """Give the columns of a series, and what its instances have in common, by keyword."""
+def attributes_of(series: SeriesSource) -> ChainMap[str, object]:
+    """Give the columns of a series by keyword, then, where it tells them, the tags its instances have in common.
+
+    A column has the first value there is, also where instances differ.
+    """
     columns = series.attributes()
+    known = ChainMap({k: v for k, v in columns.items() if v is not None})
     tags = columns.get("tags")
-    common = json.loads(tags) if isinstance(tags, str) else {}
-    return ChainMap({k: v for k, v in columns.items() if v is not None}, common)
+    return ChainMap(*known.maps, json.loads(tags)) if isinstance(tags, str) else known
 
 
 def text(attributes: Mapping[str, object], keyword: str) -> str:
@@ -44,6 +47,8 @@ def describe(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, 
 
 def _units(attributes: Mapping[str, object]) -> str:
     modality, of_pet = text(attributes, "Modality"), text(attributes, "Units")
+    if modality == "RTDOSE":
+        return "Gy" if text(attributes, "DoseUnits") == "GY" else "relative"
     if modality in ("PT", "NM") and of_pet:
         return UNITS.get(of_pet, of_pet)
     rescale_type = text(attributes, "RescaleType")

@@ -1,6 +1,7 @@
 """A series as a frozen plan: which frames, in which order, where in the patient, as which type. No file is opened."""
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,6 +74,7 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     geometry, order = classify(given)
     if not geometry.is_volume:
         raise refusal(series.uid, geometry, blame(given))
+    _require_one_frame_of_reference(series.uid, attributes)
     frames = tuple(given[k] for k in order)
     layouts = tuple(dict.fromkeys(frame.layout for frame in frames))
     _require_one_value_per_pixel(series.uid, layouts)
@@ -124,6 +126,17 @@ def _require_policy(on_irregular: str) -> None:
         raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
 
 
+def _require_one_frame_of_reference(uid: str, attributes: ChainMap[str, object]) -> None:
+    columns, *common = attributes.maps
+    if common and text(columns, "FrameOfReferenceUID") and "FrameOfReferenceUID" not in common[0]:
+        raise GeometryError(
+            f"series ...{uid[-8:]} has images in different Frames of Reference, or some in none: where these are to "
+            "each other is not known",
+            reasons=("multiple_stacks",),
+            series_uid=uid,
+        )
+
+
 def _require_one_value_per_pixel(uid: str, layouts: Iterable[PixelLayout]) -> None:
     series = f"series ...{uid[-8:]}"
     for layout in layouts:
@@ -150,8 +163,11 @@ def _require_known_values(
             "rescale=False gives the stored values"
         )
     numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames])
-    if not np.isfinite(numbers).all() or not numbers[:, 0].all():
-        raise PixelDataError(f"{series} has a RescaleSlope or RescaleIntercept that is zero or not a number")
+    if rescale and (not np.isfinite(numbers).all() or not numbers[:, 0].all()):
+        raise PixelDataError(
+            f"{series} has slices whose RescaleSlope or RescaleIntercept is zero, not a number, or a table; "
+            "rescale=False gives the stored values"
+        )
 
 
 def _own_frame_of_reference(series_uid: str) -> str:
