@@ -50,6 +50,20 @@ def test_native_frames_follow_each_other():
     assert ranges_of(b"junk" + element(b"OW", bytes(144)), layout, 4) == [(16, 48), (64, 48), (112, 48)]
 
 
+def test_fragments_are_no_native_pixels():
+    data = element(b"OB", item(b"") + item(bytes(60)) + DELIMITER, undefined=True)
+    with pytest.raises(PixelDataError, match="fragments"):
+        ranges_of(data, GREY)
+    ds = pydicom.Dataset()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = EXPLICIT
+    ds.Rows = 4
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, ds, enforce_file_format=False)
+    with pytest.raises(PixelDataError, match="fragments"):
+        decode_instance(file.getvalue() + data, 0, GREY)
+
+
 def test_native_frames_of_an_element_without_vr():
     layout = replace(GREY, transfer_syntax_uid="1.2.840.10008.1.2")
     data = struct.pack("<HHI", 0x7FE0, 0x0010, 48) + bytes(48)

@@ -42,6 +42,8 @@ def _read_value(file_bytes: bytes, layout: PixelLayout) -> tuple[bytes, str]:
     if layout.pixel_keyword not in ds:
         raise PixelDataError(f"the instance has no {layout.pixel_keyword}")
     element = ds[layout.pixel_keyword]
+    if element.is_undefined_length:
+        raise PixelDataError(explain(layout, "the pixel data are fragments, which it has no place for"))
     return element.value, element.VR
 
 

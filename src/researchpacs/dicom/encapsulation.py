@@ -73,6 +73,8 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
     pixels = _read_element(read, header_length, size, layout)
     if pixels.length != _UNDEFINED:
         return _native_ranges(pixels, layout)
+    if layout.is_native:
+        raise PixelDataError(f"{layout.pixel_keyword} holds fragments, which the transfer syntax has no place for")
     return _encapsulated_ranges(read, header_length, pixels.value, size, layout)
 
 
