@@ -4,6 +4,7 @@ import gc
 import pickle
 import weakref
 
+import nibabel
 import numpy as np
 import pytest
 import xarray as xr
@@ -155,3 +156,22 @@ def test_the_accessor_does_not_keep_the_array_alive():
 def test_an_affine_that_places_nothing_is_refused(affine):
     with pytest.raises(GeometryError, match="invertible"):
         ramp(affine)
+
+
+@settings(deadline=None, max_examples=60)
+@given(affines())
+def test_letters_name_each_axis_of_the_patient_once_as_nibabel_does(affine):
+    vol = ramp(affine)
+    letters = vol.dicom.orientation
+    assert {frozenset("RL"), frozenset("PA"), frozenset("IS")} == {
+        pair for pair in map(frozenset, ("RL", "PA", "IS")) for letter in letters if letter in pair
+    }
+    if (np.abs(vol.dicom.direction).max(axis=0) > 0.75).all():  # else it is a matter of taste
+        assert letters == "".join(nibabel.aff2axcodes(vol.dicom.affine_ras))
+
+
+def test_a_plane_that_was_turned_over_alone_points_the_other_way():
+    plane = ramp(np.diag([2.0, 0.8, 0.7, 1])).isel(z=[2])
+    turned = plane.isel(z=slice(None, None, -1))
+    np.testing.assert_array_equal(turned.dicom.direction * turned.dicom.spacing, turned.dicom.affine_lps[:3, :3])
+    assert turned.dicom.orientation[0] != plane.dicom.orientation[0]

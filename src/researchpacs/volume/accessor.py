@@ -1,6 +1,7 @@
 """``DataArray.dicom``: where the voxels of a volume are in the patient."""
 
 import os
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import convert, coordinates
 from researchpacs.volume.frame import AXES, frame_of
+from researchpacs.volume.index import AxisIndex
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -63,11 +65,10 @@ class Dicom:
 
         Letters are L, R, P, A, S, I. An axial series is ``"SPL"``: slices go up, rows go back, columns go left.
         """
-        letters = []
-        for column in self.direction.T:
-            axis = int(np.abs(column).argmax())
-            letters.append(("LR", "PA", "SI")[axis][int(column[axis] < 0)])
-        return "".join(letters)
+        direction = self.direction
+        # Each axis of the patient once: of an oblique volume two columns may be nearest to the same one.
+        axes = max(permutations(range(3)), key=lambda order: sum(abs(direction[order[k], k]) for k in range(3)))
+        return "".join(("LR", "PA", "SI")[axis][int(direction[axis, k] < 0)] for k, axis in enumerate(axes))
 
     @property
     def frame_of_reference_uid(self) -> str:
@@ -145,5 +146,8 @@ def install() -> None:
 
 
 def _sign(vol: xr.DataArray, axis: str) -> float:
+    index = vol.xindexes.get(axis)
+    if isinstance(index, AxisIndex) and index.step is not None:  # also of one plane, which has no order to read
+        return float(np.sign(index.step))
     values = vol[axis].values if axis in vol.coords else np.zeros(0)
     return -1.0 if np.ndim(values) and len(values) > 1 and values[-1] < values[0] else 1.0
