@@ -121,3 +121,20 @@ def test_what_has_no_affine_has_no_surface():
 def test_repr_is_short():
     assert repr(surface(sphere(), level=0)).startswith("Mesh(")
     assert len(repr(surface(sphere(), level=0))) < 60
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4", np.uint32, np.uint64, np.int64, np.float64])
+def test_the_type_of_the_values_does_not_move_the_surface(dtype):
+    vol = sphere(dtype=np.int16) + 3000
+    expected = surface(vol, level=3000)
+    found = surface(vol.astype(dtype), level=3000)
+    np.testing.assert_allclose(found.points_lps, expected.points_lps, atol=1e-4)
+    np.testing.assert_array_equal(found.faces, expected.faces)
+
+
+def test_what_is_not_a_number_is_outside():
+    vol = sphere()
+    cut = vol.where(vol > -4.0)
+    mesh = surface(cut, level=0)
+    assert is_closed(mesh)
+    assert mesh.volume == pytest.approx(surface(vol, level=0).volume, rel=1e-6)

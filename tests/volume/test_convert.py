@@ -109,3 +109,12 @@ def test_what_cannot_be_written_right_is_refused(tmp_path):
     with pytest.raises(GeometryError, match="no extent along 'z'"):
         vol.isel(z=2).dicom.to_sitk()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4"])
+def test_byte_order_is_no_value(dtype, tmp_path):
+    vol = oblique()
+    foreign = vol.astype(dtype)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(foreign.dicom.to_sitk()), vol.values)
+    foreign.dicom.to_nifti(tmp_path / "a.nii")
+    np.testing.assert_array_equal(nib.load(tmp_path / "a.nii").get_fdata().T, vol.values)

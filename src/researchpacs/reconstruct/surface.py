@@ -22,7 +22,8 @@ def surface(vol: xr.DataArray, *, level: float) -> Mesh:
     vol
         Dimensions z, y, x.
     level
-        In the units of the values, such as 300 HU for bone. A voxel that has just this value counts as inside.
+        In the units of the values, such as 300 HU for bone. A voxel that has just this value counts as inside, NaN as
+        outside.
 
     Returns
     -------
@@ -41,11 +42,12 @@ def surface(vol: xr.DataArray, *, level: float) -> Mesh:
     affine = Dicom(vol).affine_lps
     uid = Dicom(vol).frame_of_reference_uid
     values = np.ascontiguousarray(vol.transpose("z", "y", "x").values)
-    values = values.astype(np.uint8) if values.dtype == np.bool_ else values
-    low, high = float(values.min()), float(values.max())
+    values = values.astype(_vtk_type(values.dtype), copy=False)
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
     if not (math.isfinite(level) and level <= high):
         raise InvalidInputError(f"no surface at level {level}: the values are from {low:g} to {high:g}")
-    points_xyz, faces = _flying_edges(_bordered(values, level), level)
+    darker = low if low < level else level - 1
+    points_xyz, faces = _flying_edges(_bordered(values, darker), level)
     # The border moved every index by one; vtk counts x, y, z.
     points = (points_xyz[:, ::-1] - 1.0) @ affine[:3, :3].T + affine[:3, 3]
     # vtk orients faces for right-handed (x, y, z) axes; (z, y, x) order has the other sign.
@@ -54,14 +56,19 @@ def surface(vol: xr.DataArray, *, level: float) -> Mesh:
     return Mesh(points, np.ascontiguousarray(faces), uid)
 
 
-def _bordered(values: NDArray[Any], level: float) -> NDArray[Any]:
-    """Put one voxel of something darker around the volume, so that every surface closes."""
-    darkest = float(values.min())
-    darker = darkest if darkest < level else level - 1
+def _vtk_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type to hand to vtk, which reads bytes as native and subtracts unsigned integers without a sign."""
+    if dtype == np.bool_:
+        return np.dtype(np.uint8)
+    return np.dtype(np.float64) if dtype in (np.uint32, np.uint64) else dtype.newbyteorder("=")
+
+
+def _bordered(values: NDArray[Any], darker: float) -> NDArray[Any]:
+    """Put one voxel of something darker around the volume and in place of NaN, so that every surface closes."""
     if values.dtype.kind in "iu" and darker < np.iinfo(values.dtype).min:
         values = values.astype(np.float32)
     bordered = np.full([n + 2 for n in values.shape], darker, values.dtype)
-    bordered[1:-1, 1:-1, 1:-1] = values
+    np.copyto(bordered[1:-1, 1:-1, 1:-1], values, where=~np.isnan(values))
     return bordered
 
 

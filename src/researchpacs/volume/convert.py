@@ -130,7 +130,7 @@ def _values(vol: xr.DataArray) -> NDArray[Any]:
             f"the array has dimensions {tuple(vol.dims)}; expected z, y and x: select or reduce the others"
         )
     values: NDArray[Any] = np.asarray(vol.transpose(*AXES).values)
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+    return values.astype(np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("="), copy=False)
 
 
 def _same_grid(affine: NDArray[np.float64], shape: tuple[int, ...], like: xr.DataArray) -> bool:
