@@ -3,6 +3,7 @@
 import copy
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +50,15 @@ def test_equal_measurements_make_equal_bytes(vol: xr.DataArray, evidence) -> Non
     first = [written(report) for report in to_datasets([full(vol), plain(vol)], evidence=evidence)]
     second = [written(report) for report in to_datasets([full(vol), plain(vol)], evidence=evidence)]
     assert first == second
+
+
+def test_measurements_of_one_thing_are_all_kept(vol: xr.DataArray, evidence) -> None:
+    a = plain(vol)
+    b = replace(a, points_lps=(P, (-80.0, 10.0, 31.0)), value=8.66)
+    (one,), (other,) = to_datasets([a, b], evidence=evidence), to_datasets([b, a], evidence=evidence)
+    assert b.tracking_uid == a.tracking_uid
+    assert set(from_datasets([one])) == {a, b}
+    assert written(one) == written(other)
 
 
 def test_order_and_repetition_do_not_matter(vol: xr.DataArray, evidence) -> None:

@@ -241,6 +241,13 @@ def test_no_damaged_element_makes_it_fail(image: Dataset, damage: str) -> None:
     assert len(measurement_rows(ds)) == 1
 
 
+def test_time_of_day_alone_is_no_time(image: Dataset) -> None:
+    ds = pydicom.Dataset(report(image, [group(number(1.0))]))
+    ds.ContentTime = "101112"
+    del ds.ContentDate
+    assert measurement_rows(ds)[0]["created_at"] is None
+
+
 def test_report_nested_without_end_is_read_to_its_end(image: Dataset) -> None:
     ds = pydicom.Dataset(report(image, [group(number(1.0))]))
     for _ in range(5000):

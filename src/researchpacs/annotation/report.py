@@ -11,6 +11,7 @@ the report tells that it does not know, and the archive knows when it was stored
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -67,13 +68,14 @@ def to_datasets(measurements: Iterable[Measurement], *, evidence: Evidence) -> "
     """
     from researchpacs.annotation._compose import compose
 
-    groups: dict[tuple[str, str], dict[str, Measurement]] = {}
-    for one in measurements:
-        groups.setdefault((one.series_uid, one.author), {})[one.tracking_uid] = one
+    groups: dict[tuple[str, str], list[Measurement]] = {}
+    for one in dict.fromkeys(measurements):
+        groups.setdefault((one.series_uid, one.author), []).append(one)
     reports = []
     for (series_uid, _), found in groups.items():
         headers = _headers(series_uid, evidence)
-        ordered = [found[uid] for uid in sorted(found)]
+        # Measurements of one thing may share its tracking UID.
+        ordered = sorted(found, key=lambda one: (one.tracking_uid, str(astuple(one))))
         _check_frame_of_reference(ordered, headers[0])
         reports.append(_identified(compose(ordered, headers)))
     return reports

@@ -205,7 +205,8 @@ def _created_at(ds: Dataset, levels: Iterable[Dataset]) -> datetime | None:
     times = (text_of(level, "ObservationDateTime") for level in levels)
     text = next((time for time in times if time), None)
     if text is None and text_of(ds, "ManufacturerModelName") != MODEL_NAME:
-        text = (text_of(ds, "ContentDate") or "") + (text_of(ds, "ContentTime") or "")
+        day = text_of(ds, "ContentDate")
+        text = day and day + (text_of(ds, "ContentTime") or "")
     if not text:
         return None
     zone = text_of(ds, "TimezoneOffsetFromUTC") or ""
