@@ -140,7 +140,8 @@ class Location:
     """Where the bytes of an instance are: picklable, without a secret; what a dask task carries."""
 
     sop_uid: str
-    path: str
+    path: str = field(repr=False)
+    """Of a reference it may hold a name, and schedulers log what their tasks carry."""
     size: int
     header_length: int
     mtime_ns: int | None = None

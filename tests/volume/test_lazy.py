@@ -70,6 +70,12 @@ def test_the_graph_is_picklable_and_holds_places_not_files(make_series):
     assert len(pickle.dumps(vol)) < 20_000
 
 
+def test_what_a_scheduler_may_log_of_a_task_has_no_path(make_series):
+    series = make_series(HEIGHTS)
+    vol = open_volume(series)
+    assert str(series.paths[0].parent) not in repr(dict(vol.data.dask))
+
+
 def test_names_are_hashes_of_content(make_series):
     series = make_series(HEIGHTS)
     vol = open_volume(series)
