@@ -1,5 +1,6 @@
 """What is kept beside instances: labels, metadata and attachments, gone with their objects and guarded by revisions."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,20 +86,22 @@ def test_a_label_is_a_change_of_the_feed_and_its_end_too(archive: EmbeddedArchiv
 def test_metadata_has_revisions_that_guard_against_lost_updates(archive: EmbeddedArchive) -> None:
     metadata = Metadata(archive.ledger)
     study = _subject("study")
-    assert metadata.put(study, "1024", b"one") == 0
-    assert metadata.put(study, "1024", b"two", seen=0) == 1
-    with pytest.raises(ConflictError):
-        metadata.put(study, "1024", b"three", seen=0)
-    assert metadata.get(study, "1024") == (b"two", 1)
+    first = metadata.put(study, "1024", b"one")
+    second = metadata.put(study, "1024", b"two", seen=first)
+    assert (first.number, second.number, second.md5) == (0, 1, hashlib.md5(b"two").hexdigest())
+    for stale in (first, second._replace(md5=first.md5)):
+        with pytest.raises(ConflictError):
+            metadata.put(study, "1024", b"three", seen=stale)
+    assert metadata.get(study, "1024") == (b"two", second)
     assert metadata.names(study) == ["1024"]
     with pytest.raises(ConflictError):
-        metadata.remove(study, "1024", seen=0)
-    metadata.remove(study, "1024", seen=1)
+        metadata.remove(study, "1024", seen=first)
+    metadata.remove(study, "1024", seen=second)
     for call in (metadata.get, metadata.remove):
         with pytest.raises(NotFoundError):
             call(study, "1024")
     with pytest.raises(ConflictError):
-        metadata.put(study, "1024", b"x", seen=1)
+        metadata.put(study, "1024", b"x", seen=second)
     with pytest.raises(InvalidInputError):
         metadata.put(study, "1024", bytes((1 << 20) + 1))
 
@@ -110,14 +113,14 @@ def test_an_attachment_comes_back_bit_for_bit_and_is_replaced_by_revision(archiv
     attachments = Attachments(archive.home, archive.ledger)
     series = _subject("series")
     first = attachments.put(series, "1024", [b"abc", b"def"])
-    assert (first.revision, first.size, first.path.read_bytes()) == (0, 6, b"abcdef")
-    second = attachments.put(series, "1024", [b"xyz"], seen=0)
+    assert (first.revision.number, first.size, first.path.read_bytes()) == (0, 6, b"abcdef")
+    second = attachments.put(series, "1024", [b"xyz"], seen=first.revision)
     assert attachments.get(series, "1024") == second
     assert not first.path.exists(), "nobody needs the old content"
     with pytest.raises(ConflictError):
-        attachments.put(series, "1024", [b"no"], seen=0)
+        attachments.put(series, "1024", [b"no"], seen=first.revision)
     assert attachments.get(series, "1024").path.read_bytes() == b"xyz"
-    attachments.remove(series, "1024", seen=1)
+    attachments.remove(series, "1024", seen=second.revision)
     assert attachments.of(series) == []
     assert not second.path.exists()
 

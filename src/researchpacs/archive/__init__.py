@@ -7,6 +7,7 @@ from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._jobs import Job, Jobs, JobStoppedError, Worker
 from researchpacs.archive._labels import LabelChange
+from researchpacs.archive._metadata import Revision
 from researchpacs.archive._stored import Stored
 from researchpacs.archive._subject import Subject
 from researchpacs.archive._verify import Problem, VerifyReport
@@ -25,6 +26,7 @@ __all__ = [
     "Jobs",
     "LabelChange",
     "Problem",
+    "Revision",
     "Stored",
     "Subject",
     "VerifyReport",

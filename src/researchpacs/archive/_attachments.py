@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from researchpacs.archive._metadata import next_revision
+from researchpacs.archive._metadata import Revision, next_number
 from researchpacs.archive._subject import Subject, require
 from researchpacs.errors import NotFoundError
 from researchpacs.storage.durable import sync_directory, sync_file
@@ -26,11 +26,8 @@ class Attachment:
     """A file beside an object."""
 
     name: str
-    revision: int
-    """Zero for the first content of this name."""
+    revision: Revision
     sha256: str
-    md5: str
-    """Peers ask for it; nothing here relies on it."""
     size: int
     path: Path
 
@@ -67,7 +64,7 @@ class Attachments:
         with self._ledger.reading() as con:
             return self._found(con, subject, name)
 
-    def put(self, subject: Subject, name: str, chunks: Iterable[bytes], *, seen: int | None = None) -> Attachment:
+    def put(self, subject: Subject, name: str, chunks: Iterable[bytes], *, seen: Revision | None = None) -> Attachment:
         """Attach content, replacing what has the same name.
 
         Parameters
@@ -90,7 +87,7 @@ class Attachments:
             with self._ledger.writing() as con:
                 require(con, subject)
                 old = self._row(con, subject, name)
-                revision = next_revision(old["revision"] if old else None, seen)
+                number = next_number(Revision(old["revision"], old["md5"]) if old else None, seen)
                 self._make_folder(place.parent)
                 blob.replace(place)
                 sync_directory(place.parent)
@@ -98,15 +95,15 @@ class Attachments:
                     _delete(con, subject, name)
                 con.execute(
                     "insert into attachments values (?, ?, ?, ?, ?, ?, ?)",
-                    (subject.level, subject.owner, name, revision, sha256, md5, size),
+                    (subject.level, subject.owner, name, number, sha256, md5, size),
                 )
         self._sweep()
-        return Attachment(name, revision, sha256, md5, size, place)
+        return Attachment(name, Revision(number, md5), sha256, size, place)
 
-    def remove(self, subject: Subject, name: str, *, seen: int | None = None) -> None:
+    def remove(self, subject: Subject, name: str, *, seen: Revision | None = None) -> None:
         """Detach; parameters and errors as for `get` and `put`."""
         with self._ledger.writing() as con:
-            next_revision(self._found(con, subject, name).revision, seen)
+            next_number(self._found(con, subject, name).revision, seen)
             _delete(con, subject, name)
         self._sweep()
 
@@ -123,7 +120,8 @@ class Attachments:
 
     def _attachment(self, row: sqlite3.Row) -> Attachment:
         place = self._place(row["sha256"])
-        return Attachment(row["name"], row["revision"], row["sha256"], row["md5"], row["size"], place)
+        revision = Revision(row["revision"], row["md5"])
+        return Attachment(row["name"], revision, row["sha256"], row["size"], place)
 
     def _place(self, sha256: str) -> Path:
         return self._home.attachments / sha256[:2] / sha256

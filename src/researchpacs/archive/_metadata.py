@@ -4,6 +4,7 @@ A revision guards against lost updates: who changes a value may say which revisi
 another one stands.
 """
 
+import hashlib
 import sqlite3
 from typing import NamedTuple
 
@@ -11,18 +12,26 @@ from researchpacs.archive._subject import Subject, require
 from researchpacs.errors import ConflictError, InvalidInputError, NotFoundError
 from researchpacs.storage.ledger import Ledger
 
-__all__ = ["Metadata", "MetadataValue", "next_revision"]
+__all__ = ["Metadata", "MetadataValue", "Revision", "next_number"]
 
 MAX_BYTES = 1 << 20
 """Larger values are attachments."""
 
 
+class Revision(NamedTuple):
+    """What tells one content of a name from its earlier and later ones."""
+
+    number: int
+    """Zero for the first; counting starts over where the name was removed."""
+    md5: str
+    """Of the content: peers tell by it, too."""
+
+
 class MetadataValue(NamedTuple):
-    """A value and how often it was replaced."""
+    """A value and which one it is."""
 
     value: bytes
-    revision: int
-    """Zero for the first."""
+    revision: Revision
 
 
 class Metadata:
@@ -57,7 +66,7 @@ class Metadata:
             raise NotFoundError(f"this {subject.level} has no metadata of this name")
         return found
 
-    def put(self, subject: Subject, name: str, value: bytes, *, seen: int | None = None) -> int:
+    def put(self, subject: Subject, name: str, value: bytes, *, seen: Revision | None = None) -> Revision:
         """Set a value; its new revision.
 
         Parameters
@@ -75,23 +84,23 @@ class Metadata:
         with self._ledger.writing() as con:
             require(con, subject)
             old = _find(con, subject, name)
-            revision = next_revision(old.revision if old else None, seen)
-            row = (subject.level, subject.owner, name, revision, value)
+            number = next_number(old.revision if old else None, seen)
+            row = (subject.level, subject.owner, name, number, value)
             con.execute("insert or replace into metadata values (?, ?, ?, ?, ?)", row)
-        return revision
+        return Revision(number, _md5(value))
 
-    def remove(self, subject: Subject, name: str, *, seen: int | None = None) -> None:
+    def remove(self, subject: Subject, name: str, *, seen: Revision | None = None) -> None:
         """Remove a value; parameters and errors as for `get` and `put`."""
         with self._ledger.writing() as con:
             old = _find(con, subject, name)
             if old is None:
                 raise NotFoundError(f"this {subject.level} has no metadata of this name")
-            next_revision(old.revision, seen)
+            next_number(old.revision, seen)
             key = (subject.level, subject.owner, name)
             con.execute("delete from metadata where level = ? and owner = ? and name = ?", key)
 
 
-def next_revision(stands: int | None, seen: int | None) -> int:
+def next_number(stands: Revision | None, seen: Revision | None) -> int:
     """Number the revision after the one that stands; None where there is none yet.
 
     Raises
@@ -101,10 +110,14 @@ def next_revision(stands: int | None, seen: int | None) -> int:
     """
     if seen is not None and seen != stands:
         raise ConflictError("another revision stands than the one this change was made for; read it again")
-    return 0 if stands is None else stands + 1
+    return 0 if stands is None else stands.number + 1
 
 
 def _find(con: sqlite3.Connection, subject: Subject, name: str) -> MetadataValue | None:
     query = "select value, revision from metadata where level = ? and owner = ? and name = ?"
     row = con.execute(query, (subject.level, subject.owner, name)).fetchone()
-    return MetadataValue(row["value"], row["revision"]) if row else None
+    return MetadataValue(row["value"], Revision(row["revision"], _md5(row["value"]))) if row else None
+
+
+def _md5(value: bytes) -> str:
+    return hashlib.md5(value, usedforsecurity=False).hexdigest()
