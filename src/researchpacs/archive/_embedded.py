@@ -19,9 +19,9 @@ from researchpacs.archive._find import find_rows
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
-from researchpacs.archive._resources import Resources
 from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
+from researchpacs.archive.resources import Resources
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Change, Changes, Find, Identity, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.durable import sync_all

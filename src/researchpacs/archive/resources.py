@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from researchpacs.archive._question import SOURCE, TABLE, Question, names_of
 from researchpacs.archive._stored import Stored, stored_of
+from researchpacs.archive.question import SOURCE, TABLE, Question, names_of
 from researchpacs.dicom.keywords import LEVELS
 from researchpacs.model import Identity, Level, Row
 from researchpacs.storage.ledger import Ledger
@@ -142,18 +142,34 @@ class Resources:
 
     # -- what peers follow --------------------------------------------------------------------------------------------
 
-    def journal(self, *, since: int, limit: int, until: int | None = None, descending: bool = False) -> list[Entry]:
-        """Lines after `since`, up to `until`; descending gives the last ones of them, newest first."""
+    def journal(
+        self,
+        *,
+        since: int,
+        limit: int,
+        until: int | None = None,
+        descending: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> list[Entry]:
+        """Lines after `since`, up to `until`; descending gives the last ones of them, newest first.
+
+        Parameters
+        ----------
+        names
+            What is wanted, such as ``"new study"``; None for everything.
+        """
         query = f"""
             select seq, kind, level, orthanc_id, at
             from journal
-            where seq > ? and seq <= ?
+            where seq > ?1 and seq <= ?2
+            and (?4 is null or kind || ' ' || level in (select value from json_each(?4)))
             order by seq {"desc" if descending else "asc"}
-            limit ?
+            limit ?3
             """  # noqa: S608 - one of two words
         with self._ledger.reading() as con:
             end = (1 << 62) if until is None else until
-            return [Entry(*row) for row in con.execute(query, (since, end, limit))]
+            wanted = None if names is None else json.dumps(list(names))
+            return [Entry(*row) for row in con.execute(query, (since, end, limit, wanted))]
 
     def settle(self, age_s: float) -> int:
         """Announce objects below which no instance has come for `age_s` seconds; how many there were."""
