@@ -1,12 +1,13 @@
 """What peers send, on its way through the one door: spooled to the home's workspace, scanned, stored.
 
-Every protocol uses these two functions and answers with the outcomes: stored, duplicate and conflict are success to the
+Every protocol uses these functions and answers with the outcomes: stored, duplicate and conflict are success to the
 sender (a conflict is kept aside), refused is an error. An outcome comes back only when it is durable.
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from researchpacs.ingest import incoming
 from researchpacs.model import Incoming, Outcome, Refusal
@@ -14,7 +15,15 @@ from researchpacs.model import Incoming, Outcome, Refusal
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["store_files", "store_stream"]
+__all__ = ["is_for_want_of_space", "new_spool", "store_files", "store_stream"]
+
+_IN_MEMORY = 4 << 20
+
+
+def new_spool(pacs: "Pacs") -> BinaryIO:
+    """A place for a body while it comes: in memory while it is small, then a nameless file on the archive's disk."""
+    spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(pacs.archive.home.tmp))  # noqa: SIM115 - handed out
+    return cast("BinaryIO", spool)
 
 
 def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
@@ -26,16 +35,23 @@ def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
         In the order of the paths; the members of a zip archive in the order they stand in it. `Outcome.source` is the
         path, or ``path!member``.
     """
-    return _store(pacs, list(paths))
+    with pacs.archive.home.workspace() as tmp:
+        return _store(pacs, list(paths), tmp)
 
 
 def store_stream(pacs: "Pacs", stream: BinaryIO) -> Outcome:
-    """Store one instance that comes as a binary stream, read to its end in blocks."""
-    (outcome,) = _store(pacs, [stream])
+    """Store one instance that comes as a binary stream, read from where it stands to its end, in blocks."""
+    with pacs.archive.home.workspace() as tmp:
+        (outcome,) = _store(pacs, [stream], tmp)
     return outcome
 
 
-def _store(pacs: "Pacs", sources: list[object]) -> list[Outcome]:
+def is_for_want_of_space(outcome: Outcome) -> bool:
+    """Whether an instance was refused because the disk is full."""
+    return outcome.kind == "refused" and outcome.reason.startswith("no space left")
+
+
+def _store(pacs: "Pacs", sources: list[object], tmp: Path) -> list[Outcome]:
     refused: list[Outcome] = []
     order: dict[str, int] = {}
 
@@ -47,6 +63,5 @@ def _store(pacs: "Pacs", sources: list[object]) -> list[Outcome]:
             else:
                 yield one
 
-    with pacs.archive.home.workspace() as tmp:
-        stored = list(pacs.archive.store(accepted(incoming(sources, tmp=tmp, progress=False))))
+    stored = list(pacs.archive.store(accepted(incoming(sources, tmp=tmp, progress=False))))
     return sorted([*stored, *refused], key=lambda outcome: order[outcome.source])

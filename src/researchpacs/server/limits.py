@@ -26,10 +26,6 @@ class Limits:
     """A body that brings instances; it goes to disk as it comes."""
     body_bytes: int = 16 << 20
     """Any other body, which is read into memory."""
-    inflated_bytes: int = 64 << 30
-    """What a gzip body may inflate to."""
-    members: int = 1_000_000
-    """Files in one zip archive."""
 
 
 class LimitsMiddleware:

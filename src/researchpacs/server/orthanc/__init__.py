@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from researchpacs.server.orthanc import system
+from researchpacs.server.orthanc import changes, resources, system, uploads
+    attachments,
+    changes,
+    instances,
+    jobs,
+    labels,
+    metadata,
+    resources,
+    system,
+    uploads,
+)
 from researchpacs.server.orthanc.errors import HANDLERS
 
 if TYPE_CHECKING:
@@ -15,4 +25,5 @@ __all__ = ["HANDLERS", "routes"]
 
 def routes(pacs: "Pacs") -> list[Route]:
     """All routes, each module's own."""
-    return [*system.routes(pacs)]
+    modules = (system, changes, uploads, resources)
+    return [route for module in modules for route in module.routes(pacs)]

@@ -1,6 +1,7 @@
 """Answers as Orthanc writes them, and the parameters that many routes share."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -11,15 +12,15 @@ from researchpacs.server.orthanc.errors import OrthancError
 __all__ = ["as_json", "as_text", "flag", "number"]
 
 
-def as_json(value: Any, *, status: int = 200) -> Response:
+def as_json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON, readable, keys in order."""
     text = json.dumps(value, indent=3, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return Response(text + "\n", status_code=status, media_type="application/json")
+    return Response(text + "\n", status_code=status, media_type="application/json", headers=headers)
 
 
-def as_text(value: str, *, status: int = 200) -> Response:
+def as_text(value: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Plain text."""
-    return Response(value, status_code=status, media_type="text/plain")
+    return Response(value, status_code=status, media_type="text/plain", headers=headers)
 
 
 def flag(request: Request, name: str) -> bool:

@@ -1,0 +1,134 @@
+"""``POST /instances``: one instance, a zip archive of many, either of them in gzip, or a form with files."""
+
+import shutil
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from researchpacs.model import Outcome
+from researchpacs.server.intake import is_for_want_of_space, new_spool, store_files, store_stream
+from researchpacs.server.orthanc.answers import as_json
+from researchpacs.server.orthanc.errors import OrthancError
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["routes"]
+
+_ZIP = b"PK\x03\x04"
+_GZIP = b"\x1f\x8b\x08"
+_CHUNK = 1 << 20
+_SMALL = 64 << 20
+_RATIO = 200
+"""How much larger than itself a body may inflate to, once it is not small."""
+
+
+def routes(pacs: "Pacs") -> list[Route]:
+    """The routes of this module."""
+
+    async def upload(request: Request) -> Response:
+        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            async with request.form(max_files=100_000, max_fields=1000) as form:
+                files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+                outcomes = await run_in_threadpool(_store_form, pacs, files)
+            return _answer(outcomes, many=len(outcomes) > 1)
+        with closing(new_spool(pacs)) as spool:
+            async for chunk in request.stream():
+                await run_in_threadpool(spool.write, chunk)
+            outcomes, many = await run_in_threadpool(_store_body, pacs, spool)
+        return _answer(outcomes, many=many)
+
+    return [Route("/instances", upload, methods=["POST"])]
+
+
+def _store_form(pacs: "Pacs", files: Sequence[UploadFile]) -> list[Outcome]:
+    if not files:
+        raise OrthancError.bad_format("the form has no file")
+    return [outcome for file in files for outcome in _store_body(pacs, file.file)[0]]
+
+
+def _store_body(pacs: "Pacs", body: BinaryIO) -> tuple[list[Outcome], bool]:
+    """Store a body, and say whether it was an archive of many."""
+    start = _start_of(body)
+    if start.startswith(_GZIP):
+        with closing(new_spool(pacs)) as inflated:
+            _inflate(body, inflated)
+            if _start_of(inflated).startswith(_GZIP):
+                raise OrthancError.bad_format("gzip within gzip")
+            return _store_body(pacs, inflated)
+    if start.startswith(_ZIP):
+        return _store_zip(pacs, body), True
+    if not start:
+        raise OrthancError.bad_format("the body is empty")
+    return [store_stream(pacs, body)], False
+
+
+def _store_zip(pacs: "Pacs", body: BinaryIO) -> list[Outcome]:
+    with pacs.archive.home.workspace() as tmp:
+        path = tmp / "upload.zip"
+        with path.open("xb") as file:
+            shutil.copyfileobj(body, file, _CHUNK)
+        return store_files(pacs, [path])
+
+
+def _start_of(body: BinaryIO) -> bytes:
+    body.seek(0)
+    start = body.read(4)
+    body.seek(0)
+    return start
+
+
+def _inflate(body: BinaryIO, target: BinaryIO) -> None:
+    """Inflate gzip, all of its members, but not beyond what instances can be."""
+    engine = zlib.decompressobj(wbits=31)
+    taken = given = 0
+    while data := body.read(_CHUNK):
+        taken += len(data)
+        while data:
+            try:
+                block = engine.decompress(data, _CHUNK)
+            except zlib.error:
+                raise OrthancError.bad_format("the gzip body is damaged") from None
+            target.write(block)
+            given += len(block)
+            if given > max(_SMALL, _RATIO * taken):
+                raise OrthancError.bad_format(f"the gzip body inflates to more than {_RATIO} times its size")
+            data = engine.unconsumed_tail
+            if engine.eof:
+                data = engine.unused_data
+                engine = zlib.decompressobj(wbits=31)
+    if given == 0 or engine.unconsumed_tail:
+        raise OrthancError.bad_format("the gzip body is damaged")
+
+
+def _answer(outcomes: Sequence[Outcome], *, many: bool) -> Response:
+    for outcome in outcomes:
+        if is_for_want_of_space(outcome):
+            raise OrthancError(507, outcome.reason)
+    if many:
+        # What is no instance is left out, as a zip archive may hold anything.
+        return as_json([_told(outcome) for outcome in outcomes if outcome.kind != "refused"])
+    (outcome,) = outcomes
+    if outcome.kind == "refused":
+        raise OrthancError.bad_format(outcome.reason)
+    return as_json(_told(outcome))
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.identity is not None
+    name = outcome.identity.orthanc_id("instance")
+    return {
+        "ID": name,
+        "ParentPatient": outcome.identity.orthanc_id("patient"),
+        "ParentSeries": outcome.identity.orthanc_id("series"),
+        "ParentStudy": outcome.identity.orthanc_id("study"),
+        "Path": f"/instances/{name}",
+        "Status": "Success" if outcome.kind == "stored" else "AlreadyStored",
+    }
