@@ -25,6 +25,7 @@ from researchpacs.dicom.pixels import (
     stored_dtype,
 )
 from researchpacs.dicom.scan import scan
+from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import PixelDataError
 
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -360,3 +361,14 @@ def test_layout_is_read_from_a_header_that_ends_before_the_pixels(real_data):
         assert layout_of(ds, EXPLICIT).pixel_keyword == keyword
     ds = pydicom.dcmread(PYDICOM_FILES / "CT_small.dcm", stop_before_pixels=True)
     assert layout_of(ds, EXPLICIT) == PixelLayout(EXPLICIT, 128, 128, 1, 16, 16, 1, "MONOCHROME2", 0)
+
+
+@pytest.mark.parametrize(("value", "frames"), [(b"1A", 0), (b"15", 15), (b"0 ", 1), (b"  ", 1), (b"", 1), (None, 1)])
+def test_a_number_of_frames_that_cannot_be_read_is_not_one(value, frames):
+    ds = pydicom.Dataset()
+    ds.Rows, ds.Columns, ds.BitsAllocated = 4, 5, 16
+    if value is not None:
+        tag = pydicom.tag.Tag("NumberOfFrames")
+        ds[tag] = pydicom.dataelem.RawDataElement(tag, "IS", len(value), value, 0, False, True)
+    with reading_quietly():
+        assert layout_of(ds, "1.2.840.10008.1.2.1").number_of_frames == frames

@@ -66,7 +66,8 @@ def layout_of(ds: "Dataset", transfer_syntax_uid: str) -> PixelLayout | None:
     Returns
     -------
     layout
-        As declared, not checked against anything. None where Rows, Columns or BitsAllocated is missing: no image.
+        As declared, not checked against anything; without frames where their number cannot be read. None where Rows,
+        Columns or BitsAllocated is missing: no image.
     """
     numbers = {keyword: _number(ds, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")}
     rows, columns, bits_allocated = numbers.values()
@@ -84,7 +85,7 @@ def layout_of(ds: "Dataset", transfer_syntax_uid: str) -> PixelLayout | None:
         pixel_representation=_number(ds, "PixelRepresentation") or 0,
         photometric_interpretation=str(ds.get("PhotometricInterpretation") or "MONOCHROME2"),
         planar_configuration=_number(ds, "PlanarConfiguration") or 0,
-        number_of_frames=_number(ds, "NumberOfFrames") or 1,
+        number_of_frames=_number_of_frames(ds),
         pixel_keyword=_pixel_keyword(ds, bits_allocated),
         high_bit=None if high_bit is None or high_bit == bits_stored - 1 else high_bit,
     )
@@ -216,6 +217,12 @@ def _number(ds: "Dataset", keyword: str) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
+
+
+def _number_of_frames(ds: "Dataset") -> int:
+    """One where it is absent, empty or zero; none where it cannot be read, for one of many would pass for all."""
+    frames = _number(ds, "NumberOfFrames")
+    return frames or 1 if frames is not None or ds.get("NumberOfFrames") in (None, "") else 0
 
 
 def _pixel_keyword(ds: "Dataset", bits_allocated: int) -> str:
