@@ -77,6 +77,16 @@ def test_gaps_in_the_values_are_passed_over():
         assert np.isfinite(project(vol, along="z", how=how).values).all()
 
 
+@pytest.mark.parametrize("odd", [np.inf, 1e30])
+def test_an_odd_value_reaches_no_further_than_its_slab(odd):
+    vol = noise(dtype=np.float32)
+    clean = project(vol, along="z", how="mean", thickness=7.5)
+    vol[2] = odd
+    slab = project(vol, along="z", how="mean", thickness=7.5)
+    assert (slab[1:4] > 1e29).all()
+    np.testing.assert_array_equal(slab[4:], clean[4:])
+
+
 @pytest.mark.parametrize("wrong", [
     {"along": "t"}, {"along": "z", "how": "median"}, {"along": "z", "thickness": 0},
     {"along": "z", "thickness": -3}, {"along": "z", "thickness": float("nan")},

@@ -103,15 +103,13 @@ def _sliding_extreme(data: NDArray[Any], reach: int, how: How) -> NDArray[Any]:
 
 
 def _sliding_mean(data: NDArray[Any], reach: int) -> NDArray[Any]:
-    """Mean over planes k - reach to k + reach: running sums to which one plane is added and one taken away."""
+    """Mean over planes k - reach to k + reach; no running sum, which an infinite or huge value would spoil for good."""
     slab = np.full(data.shape, np.nan, _mean_type(data.dtype))
-    total, count = np.zeros(data.shape[1:]), np.zeros(data.shape[1:])
-    for k in range(-reach, len(data)):
-        for plane, sign in ((k + reach, 1.0), (k - reach - 1, -1.0)):
-            if 0 <= plane < len(data):
-                known = ~np.isnan(data[plane])
-                total += sign * np.where(known, data[plane], 0).astype(np.float64)
-                count += sign * known
-        if k >= 0:
-            np.divide(total, count, out=slab[k], where=count > 0, casting="same_kind")
+    for k in range(len(data)):
+        planes = data[max(0, k - reach) : k + reach + 1]
+        if data.dtype.kind == "f":
+            known = np.count_nonzero(~np.isnan(planes), axis=0)
+            np.divide(np.nansum(planes, axis=0, dtype=np.float64), known, out=slab[k], where=known > 0)
+        else:
+            slab[k] = planes.mean(axis=0, dtype=np.float64)
     return slab
