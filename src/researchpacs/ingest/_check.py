@@ -20,7 +20,7 @@ from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
 from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
 
-__all__ = ["Checker", "reason_of"]
+__all__ = ["Checker", "check_spooled", "reason_of"]
 
 _CHUNK = 1 << 20
 _CHANGED = "it changed while it was read; ingest it again when it is complete"
@@ -115,6 +115,12 @@ class Checker:
         except BaseException:
             blob.unlink(missing_ok=True)
             raise
+
+
+def check_spooled(blob: Path, source: str) -> Incoming | Refusal:
+    """Check one complete file in a workspace; it is kept for the archive, and removed where it is refused."""
+    with Checker(blob.parent) as check:
+        return check(SpooledTask(source, blob))
 
 
 def reason_of(error: OSError) -> str:
