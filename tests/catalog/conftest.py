@@ -26,6 +26,11 @@ class Filled:
         """Ingest what is there; what is refused is no concern here."""
         ingest(sources, store=self.archive.store, home=self.home, progress=False)
 
+    def reopen(self) -> None:
+        """As another process would find the catalog."""
+        self.catalog.close()
+        self.catalog = Catalog(self.home, self.archive)
+
     def close(self) -> None:
         self.catalog.close()
         self.archive.close()

@@ -216,7 +216,7 @@ def test_an_older_catalog_is_made_anew_and_a_newer_one_refused(filled, monkeypat
 def test_a_catalog_that_is_no_database_is_told_and_can_be_made_anew(filled):
     filled.take(slices(2))
     filled.catalog.sync()
-    filled.catalog.close()
+    filled.reopen()
     for path in filled.home.path.glob("catalog.sqlite*"):
         path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
 
@@ -230,7 +230,7 @@ def test_a_catalog_that_is_no_database_is_told_and_can_be_made_anew(filled):
 def test_a_lost_catalog_comes_back_by_itself(filled):
     filled.take(slices(2))
     filled.catalog.sync()
-    filled.catalog.close()
+    filled.reopen()
     for path in filled.home.path.glob("catalog.sqlite*"):
         path.unlink()
 

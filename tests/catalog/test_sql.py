@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -182,3 +183,64 @@ def test_a_first_answer_loads_no_more_than_it_needs(asked):
     )
 
     assert done.stdout.split("\n")[:2] == ["3", "[]"]
+
+
+@pytest.mark.parametrize("query", [None, 1, b"select 1"])
+def test_a_query_is_a_text(asked, query):
+    with pytest.raises(InvalidInputError, match="text"):
+        asked.sql(query)
+
+
+@pytest.mark.parametrize("query", ["begin", "START TRANSACTION", "select 1; begin transaction; select 2"])
+def test_no_transaction_holds_a_reader_back(filled: Filled, query: str):
+    filled.take(small_ct(1))
+    with pytest.raises(InvalidInputError, match="transaction"):
+        filled.catalog.sql(query)
+    filled.take(small_ct(2))
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
+
+
+def test_words_of_transactions_are_words_elsewhere(asked):
+    assert asked.sql("select case when true then 'begin' end").fetchall() == [("begin",)]
+
+
+@pytest.mark.parametrize("astray", ["use memory", "use memory; detach pacs", "set search_path = 'memory'"])
+def test_a_query_that_turns_away_from_the_catalog_turns_no_other_away(filled: Filled, astray: str):
+    filled.take(small_ct(1))
+    filled.catalog.sql(astray)
+    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(1,)]
+
+
+def test_values_of_numpy_and_pandas_are_bound(asked):
+    values = {"n": np.int64(1), "day": np.datetime64("2021-01-01"), "some": np.array([1, 2]), "names": pd.Series(["a"])}
+    ((n, day, some, names),) = asked.sql("select $n, $day::date, $some, $names", **values).fetchall()
+    assert (n, day.isoformat(), some, names) == (1, "2021-01-01", [1, 2], ["a"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["select error(PatientName) from patients", "select regexp_matches('a', PatientName || '(') from patients"],
+)
+def test_functions_that_quote_values_do_not_quote_persons(asked, query):
+    with pytest.raises(InvalidInputError) as caught:
+        asked.sql(query).fetchall()
+    assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["summarize patients", "select * from patients as t(a, b, c, d, e, f, g, h, i, j, k)", "select * from renamed"],
+)
+def test_persons_are_not_shown_by_another_way(asked, query):
+    asked.sql("create or replace temp table renamed as select PatientName as x, PatientBirthDate as y from patients")
+    result = asked.sql(query)
+    assert "Doe" not in repr(result)
+    assert "Doe" not in result._repr_html_()
+
+
+def test_a_closed_catalog_stays_closed(filled: Filled):
+    filled.take(small_ct(1))
+    filled.catalog.close()
+    for ask in (lambda: filled.catalog.sql("select 1"), filled.catalog.sync, filled.catalog.schema):
+        with pytest.raises(InvalidInputError, match="closed"):
+            ask()

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -173,3 +174,32 @@ def test_the_hospital_is_as_described(search):
     assert len(search("series")) == len(SERIES)
     assert len(search("instance")) == 3 * len(SERIES)
     assert len(search("patient")) == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"text": 3}, {"text": ["chest"]}, {"where": 3}, {"order": 3}, {"order": [None]}, {"limit": 2.5},
+        {"": 1}, {"x" * 100_000: 1}, {"SliceThickness": 10**400}, {"SeriesDescription": "\ud800"}, {"Modality": {}},
+    ],
+)  # fmt: skip
+def test_words_of_the_wrong_kind_are_errors_of_the_call(search, words):
+    with pytest.raises(InvalidInputError) as caught:
+        len(search("series", **words))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("columns", [[], 3, [1], [None], "Modality"])
+def test_columns_of_the_wrong_kind_are_errors_of_the_call(search, columns):
+    with pytest.raises(InvalidInputError):
+        search("series").df(columns=columns)
+
+
+def test_numpys_numbers_and_dates_are_values_too(search):
+    assert len(search("series", limit=np.int64(2))) == 2
+    assert series_of(search("series", StudyDate=np.datetime64("2022-06-15"))) == [3]
+
+
+def test_a_table_with_the_keyword_among_its_columns_filters(search, catalog):
+    wanted = catalog.sql("select Modality, SeriesInstanceUID from series where Modality = 'MR'")
+    assert series_of(search("series", SeriesInstanceUID=wanted)) == [3]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from researchpacs._pacs._handles import Handle, Series, Study, as_handle
+from researchpacs._pacs._handles import Handle, Series, Study, apart, as_handle, as_handles
 from researchpacs.archive import open_archive
 from researchpacs.catalog import Catalog
 from researchpacs.config import Settings
@@ -76,14 +76,19 @@ class Pacs:
     Everything that needs the archive is a method here. Also a context manager.
     """
 
-    archive: "EmbeddedArchive"
-    catalog: Catalog
-
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.archive = open_archive(settings)
-        self.catalog = Catalog(self.archive.home, self.archive)
+        self._archive = open_archive(settings)
+        self._closed = False
+        self.catalog = Catalog(self._archive.home, self._archive)
         _open.add(self)
+
+    @property
+    def archive(self) -> "EmbeddedArchive":
+        """What keeps the instances."""
+        if self._closed:
+            raise InvalidInputError(f"the archive in {self.home} was closed; connect() opens it again")
+        return self._archive
 
     @property
     def home(self) -> Path:
@@ -135,10 +140,10 @@ class Pacs:
 
         Files that the archive only refers to (``copy=False``) stay where they are.
         """
-        handles = _handles(target)
+        handles, count = apart(target)
         if dry_run:
-            return sum(len(handle.below("instance")) for handle in handles)
-        removed = sum(self.archive.delete(handle.level, handle.uid) for handle in handles)
+            return count
+        removed = sum(self.archive.delete(handle.level, handle.key) for handle in handles)
         self.catalog.sync()
         return removed
 
@@ -157,11 +162,11 @@ class Pacs:
         count
             How many labels were new.
         """
-        return self.archive.labels.add([one.subject for one in _handles(target)], *labels)
+        return self.archive.labels.add([one.subject for one in as_handles(target)], *labels)
 
     def unlabel(self, target: Handle | Iterable[Handle], *labels: str) -> int:
         """Take labels off objects; how many there were."""
-        return self.archive.labels.remove([one.subject for one in _handles(target)], *labels)
+        return self.archive.labels.remove([one.subject for one in as_handles(target)], *labels)
 
     # -- ask -----------------------------------------------------------------------------------------------------------
 
@@ -212,7 +217,7 @@ class Pacs:
             as_handle=lambda kind, row: as_handle(self, kind, row),
         )
 
-    def sql(self, query: str, **params: Any) -> "Result":
+    def sql(self, query: str, /, **params: Any) -> "Result":
         """Ask the catalog in SQL; ``$name`` in the query is bound to the value of that argument.
 
         Returns
@@ -278,9 +283,10 @@ class Pacs:
 
     def close(self) -> None:
         """Give back files and locks; a closed Pacs answers nothing more."""
+        self._closed = True
         _open.discard(self)
         self.catalog.close()
-        self.archive.close()
+        self._archive.close()
 
     def __enter__(self) -> Self:
         return self
@@ -291,6 +297,8 @@ class Pacs:
         self.close()
 
     def __repr__(self) -> str:
+        if self._closed:
+            return f"<Pacs {str(self.home)!r}: closed>"
         counts = ", ".join(f"{len(self.search(level))} {plural}" for level, plural in _PLURALS.items())
         return f"<Pacs {str(self.home)!r}: {counts}>"
 
@@ -319,6 +327,7 @@ class Pacs:
         return as_datasets(thing, evidence=lambda series_uid: [self.series(series_uid).header()])
 
 
+_LONGEST_UID = 64
 _PLURALS: dict[Level, str] = {
     "patient": "patients",
     "study": "studies",
@@ -327,12 +336,11 @@ _PLURALS: dict[Level, str] = {
 }
 
 
-def _handles(target: Handle | Iterable[Handle]) -> list[Handle]:
-    return [target] if isinstance(target, Handle) else list(target)
-
-
 def _plain_uid(uid: str) -> str:
     """A UID is digits and dots; anything else, wildcards among them, names nothing."""
-    if not isinstance(uid, str) or not uid or not all(c.isalnum() or c in ".-_" for c in uid):
-        raise InvalidInputError("a UID, or the beginning of one, is expected: digits and dots")
+    plain = isinstance(uid, str) and uid.isascii() and all(c.isalnum() or c in ".-_" for c in uid)
+    if not plain or not 0 < len(uid) <= _LONGEST_UID:
+        raise InvalidInputError(
+            f"a UID, or the beginning of one, is expected: digits and dots, {_LONGEST_UID} characters at most"
+        )
     return uid

@@ -1,7 +1,7 @@
 """Handles: light stand-ins for a patient, study, series or instance, made of a UID and a catalog row."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from io import BytesIO
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from researchpacs.archive import Subject
 from researchpacs.catalog import LABEL_KEYS
 from researchpacs.dicom import keywords
-from researchpacs.errors import NotFoundError
+from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Frame, Level, Location
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from researchpacs.search import Search
     from researchpacs.viewer import Viewer, Window
 
-__all__ = ["Handle", "Instance", "Patient", "Series", "Study", "as_handle"]
+__all__ = ["Handle", "Instance", "Patient", "Series", "Study", "apart", "as_handle", "as_handles"]
 
 
 class Handle:
@@ -32,6 +32,8 @@ class Handle:
 
     level: ClassVar[Level]
     uid_keyword: ClassVar[str]
+    identity: ClassVar[tuple[str, ...]]
+    """Columns that tell it from all others."""
     shown: ClassVar[tuple[str, ...]]
     """Attributes of the repr: none that names a person."""
 
@@ -42,7 +44,12 @@ class Handle:
     @property
     def uid(self) -> str:
         """The UID (of a patient: the PatientID)."""
-        return str(self._row[self.uid_keyword])
+        return str(self._row[self.uid_keyword] or "")
+
+    @property
+    def key(self) -> str:
+        """What the archive calls it where several objects may share its UID."""
+        return self.uid
 
     @property
     def labels(self) -> list[str]:
@@ -86,7 +93,7 @@ class Handle:
 
     @property
     def _identity(self) -> tuple[Any, ...]:
-        return self._pacs.home, self.uid, self._row.get("PatientID"), self._row.get("IssuerOfPatientID")
+        return self._pacs.home, *self._kinship.values()
 
     def __repr__(self) -> str:
         shown = (f"{name}={value!r}" for name, value in self._shown_values())
@@ -106,8 +113,12 @@ class Handle:
 
     def below(self, level: Level, **options: Any) -> "Search":
         """Search what belongs to it; options are those of `Pacs.search`."""
-        options[self.uid_keyword] = self.uid
-        return self._pacs.search(level, **options)
+        return self._pacs.search(level, **self._kinship, **options)
+
+    @property
+    def _kinship(self) -> dict[str, Any]:
+        """Its own identity: a UID alone may be in use under another patient."""
+        return {name: self._row[name] for name in self.identity}
 
 
 class Patient(Handle):
@@ -115,7 +126,13 @@ class Patient(Handle):
 
     level: ClassVar[Level] = "patient"
     uid_keyword = "PatientID"
+    identity = ("patient_key",)
     shown = ("study_count", "series_count", "instance_count")
+
+    @property
+    def key(self) -> str:
+        """What the archive calls the patient, with or without a PatientID."""
+        return str(self._row["patient_key"])
 
     @property
     def studies(self) -> list["Study"]:
@@ -128,6 +145,7 @@ class Study(Handle):
 
     level: ClassVar[Level] = "study"
     uid_keyword = "StudyInstanceUID"
+    identity = ("patient_key", "StudyInstanceUID")
     shown = ("StudyInstanceUID", "StudyDate", "StudyDescription", "series_count", "instance_count")
 
     @property
@@ -141,12 +159,14 @@ class Series(Handle):
 
     level: ClassVar[Level] = "series"
     uid_keyword = "SeriesInstanceUID"
+    identity = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
     shown = ("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "instance_count")
 
     @property
     def study(self) -> Study:
         """The study it belongs to."""
-        return self._pacs.study(str(self._row["StudyInstanceUID"]))
+        found: Study = self._pacs.search("study", **{name: self._row[name] for name in Study.identity}).one()
+        return found
 
     @property
     def instances(self) -> list["Instance"]:
@@ -188,20 +208,26 @@ class Instance(Handle):
 
     level: ClassVar[Level] = "instance"
     uid_keyword = "SOPInstanceUID"
+    identity = ("instance_key",)
     shown = ("SOPInstanceUID", "SOPClassUID", "InstanceNumber")
 
     @property
     def series(self) -> Series:
         """The series it belongs to."""
-        return self._pacs.series(str(self._row["SeriesInstanceUID"]))
+        found: Series = self._pacs.search("series", **{name: self._row[name] for name in Series.identity}).one()
+        return found
+
+    @property
+    def key(self) -> str:
+        """What the archive calls it where several instances share its UID."""
+        return str(self._row["instance_key"])
 
     def header(self) -> "Dataset":
         """Its Dataset without pixels."""
         from pydicom import dcmread
 
-        key = str(self._row["instance_key"])
-        (place,) = self._pacs.archive.locate([key])
-        header = self._pacs.archive.read(key, 0, place.header_length)
+        (place,) = self._pacs.archive.locate([self.key])
+        header = self._pacs.archive.read(self.key, 0, place.header_length)
         return dcmread(BytesIO(header), force=True, stop_before_pixels=True)
 
 
@@ -211,6 +237,30 @@ _KINDS: dict[Level, type[Handle]] = {"patient": Patient, "study": Study, "series
 def as_handle(pacs: "Pacs", level: Level, row: Mapping[str, Any]) -> Handle:
     """Make the handle of a catalog row."""
     return _KINDS[level](pacs, row)
+
+
+def as_handles(target: object) -> list[Handle]:
+    """One handle or several as a list."""
+    given = [target] if isinstance(target, str) or not isinstance(target, Iterable) else list(target)
+    handles = [one for one in given if isinstance(one, Handle)]
+    if len(handles) < len(given):
+        raise InvalidInputError(
+            "handles are expected, as pacs.study(uid), pacs.series(uid) and pacs.search(...) give them, or their list"
+        )
+    return handles
+
+
+def apart(target: object) -> tuple[list[Handle], int]:
+    """Leave out handles that others include; give the rest, and the number of instances they have in all."""
+    levels = list(_KINDS)
+    chosen: list[Handle] = []
+    taken: set[str] = set()
+    for handle in sorted(dict.fromkeys(as_handles(target)), key=lambda one: levels.index(one.level)):
+        keys = set(handle.below("instance").df(columns=["instance_key"])["instance_key"])
+        if not keys or keys - taken:
+            chosen.append(handle)
+        taken |= keys
+    return chosen, len(taken)
 
 
 def _as_none_if_null(value: Any) -> Any:

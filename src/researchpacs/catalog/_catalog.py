@@ -1,5 +1,6 @@
 """`Catalog`: the DuckDB projection of an archive, for one process; any number of processes may have it open."""
 
+import re
 import shutil
 import threading
 import time
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from filelock import FileLock, Timeout
 
+from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactions
 from researchpacs.catalog._errors import telling_sql_errors
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach, attach_statement, engine
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
-from researchpacs.errors import ResearchPacsError
+from researchpacs.catalog._show import asks_who
+from researchpacs.errors import InvalidInputError, ResearchPacsError
 
 if TYPE_CHECKING:
     from researchpacs.archive import Archive
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Catalog"]
 
 _POLL_S = 0.05
+_WORD = re.compile(r"\w+")
+_MADE = re.compile(r"\b(?:table|view|macro)\s+(?:if\s+not\s+exists\s+)?\"?(\w+)", re.IGNORECASE)
 _STATE = f"select feed_id, last_seq, schema_version from {NAME}.main.sync_state"  # noqa: S608
 
 
@@ -49,6 +54,10 @@ class Catalog:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
+        self._closed = False
+        self._astray = False
+        self._about_persons: set[str] = set()
+        """The user's own tables that were made of what says who a patient is."""
 
     @property
     def has_labels(self) -> bool:
@@ -74,11 +83,17 @@ class Catalog:
         InvalidInputError
             DuckDB refuses the query, or it would write to the catalog.
         """
+        if not isinstance(query, str):
+            raise InvalidInputError("a query is a text, as in sql('select count(*) from series')")
         self.catch_up()
-        with self._using, telling_sql_errors():
-            con = self._reader()
-            relation = con.sql(query, params=params) if params else con.sql(query)
-            return Result(relation, query, self._using)
+        bound = {name: as_bindable(value) for name, value in params.items()}
+        with self._using, telling_sql_errors(query):
+            con = self._at_home()
+            refuse_transactions(query)
+            self._astray = may_stray(query)
+            relation = con.sql(query, params=bound) if bound else con.sql(query)
+            touches_persons = self._touches_persons(query)
+            return Result(relation, self._using, query=query, touches_persons=touches_persons)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
@@ -125,6 +140,7 @@ class Catalog:
 
     def catch_up(self) -> None:
         """Return when the catalog has all that the archive has now."""
+        self._refuse_closed()
         wanted = self._archive.last_change()
         while not self._has(wanted):
             try:
@@ -135,11 +151,13 @@ class Catalog:
 
     def sync(self, *, rebuild: bool = False) -> SyncReport:
         """Bring the catalog up to the archive, or make it anew; waits for another process that is doing so."""
+        self._refuse_closed()
         with self._one_writer, self._file_lock:
             return self._follow(rebuild=rebuild)
 
     def close(self) -> None:
-        """Close the connections; temporary tables are gone."""
+        """Close the connections for good; temporary tables are gone."""
+        self._closed = True
         with self._one_writer:
             if self._writer is not None:
                 self._writer.close()
@@ -214,6 +232,29 @@ class Catalog:
             shutil.rmtree(self._home.catalog_data)
             self._home.catalog_data.mkdir()
             attach(con, self._home, read_only=False)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise InvalidInputError(f"the archive in {self._home.path} was closed; connect() opens it again")
+
+    def _at_home(self) -> duckdb.DuckDBPyConnection:
+        """The reader with the catalog as its default again, whatever the last query made of it."""
+        con = self._reader()
+        if not self._astray:
+            return con
+        try:
+            con.execute(f"use {NAME}")
+        except duckdb.Error:
+            con.close()
+            self._con = None
+        self._astray = False
+        return self._reader()
+
+    def _touches_persons(self, query: str) -> bool:
+        touches = asks_who(query) or bool(self._about_persons & {word.lower() for word in _WORD.findall(query)})
+        if touches:
+            self._about_persons |= {name.lower() for name in _MADE.findall(query)}
+        return touches
 
     def _reader(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:

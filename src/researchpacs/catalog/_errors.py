@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import duckdb
 
+from researchpacs.catalog._show import asks_who
 from researchpacs.errors import InvalidInputError
 
 __all__ = ["telling_sql_errors"]
@@ -22,15 +23,20 @@ _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mism
 
 
 @contextmanager
-def telling_sql_errors() -> Iterator[None]:
+def telling_sql_errors(query: str) -> Iterator[None]:
     """Turn an error of the user's SQL into InvalidInputError."""
     try:
         yield
     except duckdb.Error as error:
-        raise InvalidInputError(_message(error)) from _without_values(error)
+        raise InvalidInputError(_message(error, query)) from _without_values(error)
+    except (RuntimeError, UnicodeError):
+        # pybind11's word for text that is not UTF-8; it may quote the text.
+        raise InvalidInputError(
+            "a text bound to the query holds half of a surrogate pair; give whole Unicode"
+        ) from None
 
 
-def _message(error: duckdb.Error) -> str:
+def _message(error: duckdb.Error, query: str) -> str:
     text = str(error).split("\n\nLINE ")[0].strip()
     if _READ_ONLY in text:
         return (
@@ -39,6 +45,10 @@ def _message(error: duckdb.Error) -> str:
         )
     if _PARAMETERS.search(text):
         return f"{_first_line(text)}. Give every $name of the query as an argument: sql('... $uid', uid=...)"
+    if isinstance(error, duckdb.InvalidInputException) and asks_who(query):
+        return (
+            "a function of the query refuses a value, which may say who a patient is and is left out; check the query"
+        )
     step = next((step for kind, step in _NEXT_STEP.items() if isinstance(error, kind)), "check the query")
     return f"{_as_safe(error, text)}; {step}"
 

@@ -18,8 +18,6 @@ __all__ = ["Result"]
 
 # Types that cannot spell a name; text and dates of an unknown origin can.
 _HARMLESS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|BOOLEAN|DECIMAL\(.*\))(\[\])*")
-_WORD = re.compile(r"\w+")
-_SAFE_TAGS = re.compile(r"\btag(?:_num|_list)?\s*\(\s*(?:\w+\.)?tags\s*,", re.IGNORECASE)
 
 
 class Result:
@@ -28,10 +26,13 @@ class Result:
     The repr shows ten rows, and no value that may say who a patient is.
     """
 
-    def __init__(self, relation: "duckdb.DuckDBPyRelation | None", query: str, lock: RLock) -> None:
+    def __init__(
+        self, relation: "duckdb.DuckDBPyRelation | None", lock: RLock, *, query: str, touches_persons: bool
+    ) -> None:
         self._relation = relation
-        self._query = query
         self._lock = lock
+        self._query = query
+        self._touches_persons = touches_persons
 
     @property
     def columns(self) -> list[str]:
@@ -44,7 +45,7 @@ class Result:
             import pandas as pd
 
             return pd.DataFrame()
-        with self._lock, telling_sql_errors():
+        with self._lock, telling_sql_errors(self._query):
             return self._relation.df()
 
     def arrow(self) -> "pa.Table":
@@ -53,7 +54,7 @@ class Result:
             import pyarrow as pa
 
             return pa.table({})
-        with self._lock, telling_sql_errors():
+        with self._lock, telling_sql_errors(self._query):
             return self._relation.to_arrow_table()
 
     def pl(self) -> "pl.DataFrame":
@@ -68,7 +69,7 @@ class Result:
         """All rows as tuples."""
         if self._relation is None:
             return []
-        with self._lock, telling_sql_errors():
+        with self._lock, telling_sql_errors(self._query):
             return self._relation.fetchall()
 
     def __repr__(self) -> str:
@@ -84,7 +85,7 @@ class Result:
     def _shown(self) -> tuple[list[list[Any]], str]:
         """The first rows and a caption."""
         assert self._relation is not None
-        with self._lock, telling_sql_errors():
+        with self._lock, telling_sql_errors(self._query):
             rows = self._relation.limit(ROWS).fetchall()
             (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == ROWS else (len(rows),)
         hidden = [self._hides(name, str(kind)) for name, kind in zip(self.columns, self._relation.types, strict=True)]
@@ -97,7 +98,7 @@ class Result:
     def _hides(self, column: str, kind: str) -> bool:
         if is_identifying(column):
             return True
-        return not _HARMLESS.fullmatch(kind) and not self._is_ours(column) and _asks_who(self._query)
+        return not _HARMLESS.fullmatch(kind) and not self._is_ours(column) and self._touches_persons
 
     @staticmethod
     def _is_ours(column: str) -> bool:
@@ -105,12 +106,6 @@ class Result:
         from researchpacs.catalog._tables import tables
 
         return any(column == one.name for table in tables().values() for one in table.columns)
-
-
-def _asks_who(query: str) -> bool:
-    """Whether a query touches what says who a patient is, perhaps under another name."""
-    without_lookups = _SAFE_TAGS.sub(" ", query)
-    return any(is_identifying(word) for word in _WORD.findall(without_lookups))
 
 
 def _caption(count: int, hides: bool) -> str:

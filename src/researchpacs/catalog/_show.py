@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["HIDDEN", "ROWS", "as_html", "as_text", "is_identifying"]
+__all__ = ["HIDDEN", "ROWS", "as_html", "as_text", "asks_who", "is_identifying"]
 
 ROWS = 10
 """Rows that a repr shows."""
@@ -24,6 +24,10 @@ _IDENTIFYING = frozenset(
     )
 )  # fmt: skip
 _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")
+_TOUCHING = frozenset({"patients", "pivot", "summarize"})
+"""Words of SQL that bring such values in without naming their column."""
+_WORD = re.compile(r"\w+")
+_SAFE_TAGS = re.compile(r"\btag(?:_num|_list)?\s*\(\s*(?:\w+\.)?tags\s*,", re.IGNORECASE)
 _UID = re.compile(r"[0-9][0-9.]{20,}")
 _SHORT_UID = 20
 
@@ -32,6 +36,12 @@ def is_identifying(column: str) -> bool:
     """Whether a column of this name can hold what tells who a patient is."""
     lowered = column.lower()
     return lowered in _IDENTIFYING or _NAMED.fullmatch(lowered) is not None
+
+
+def asks_who(query: str) -> bool:
+    """Whether a query touches what says who a patient is, perhaps under another name."""
+    without_lookups = _SAFE_TAGS.sub(" ", query)
+    return any(word.lower() in _TOUCHING or is_identifying(word) for word in _WORD.findall(without_lookups))
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:

@@ -155,7 +155,8 @@ def is_keyword(keyword: str) -> bool:
     """Whether the data dictionary (PS3.6) knows the keyword."""
     from pydicom.datadict import tag_for_keyword
 
-    return tag_for_keyword(keyword) is not None
+    # Some retired elements have no keyword: the empty one names none of them.
+    return bool(keyword) and tag_for_keyword(keyword) is not None
 
 
 def vr_of(keyword: str) -> str:

@@ -5,7 +5,7 @@ below hold together for one row there: a study matches when one of its series me
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
@@ -37,6 +37,7 @@ _DESCRIPTIONS = (
     "ContrastBolusAgent",
 )  # fmt: skip
 _PRIVATE = re.compile(r"\([0-9a-f]{4},[0-9a-f]{4}\)")
+_LONGEST = 200
 _VR_TYPES = {"DA": "DATE", "TM": "TIME"}
 _NUMBER_VRS = frozenset({"DS", "IS", "FD", "FL", "SL", "SS", "US", "UL", "SV", "UV", "US or SS"})
 _NO_FILTER_VRS = frozenset({"SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN", "OB or OW", "US or OW", "US or SS or OW"})
@@ -96,8 +97,11 @@ def compile_query(
     InvalidInputError
         An unknown level, keyword or column, or a value that does not fit its attribute.
     """
-    if level not in LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise InvalidInputError(f"a level is one of {', '.join(LEVELS)}; found {level!r}")
+    for name, words in (("text", text), ("where", where)):
+        if words is not None and not isinstance(words, str):
+            raise InvalidInputError(f"{name}= is one text, found a {type(words).__name__}")
     query = Query(level)
     conditions: dict[str, list[str]] = {name: [] for name in _ORDER}
     for keyword, value in filters.items():
@@ -290,6 +294,10 @@ def _as_like(pattern: str) -> str:
 
 
 def _check_keyword(keyword: str) -> None:
+    if not isinstance(keyword, str) or len(keyword) > _LONGEST:
+        raise InvalidInputError(
+            "a column is named by a DICOM keyword such as 'Modality', or by a column of the catalog"
+        )
     if _PRIVATE.fullmatch(keyword) or keywords.is_keyword(keyword):
         return
     near = keywords.nearest(keyword)
@@ -298,10 +306,13 @@ def _check_keyword(keyword: str) -> None:
 
 
 def _order(level: str, order: str | Sequence[str] | None) -> str:
-    names = [order] if isinstance(order, str) else list(order or ())
+    names = [order] if isinstance(order, str) or not isinstance(order, Iterable) else list(order)
+    names = [] if order is None else names
     known = column_types(LEVELS[level])
     found = []
     for name in names:
+        if not isinstance(name, str):
+            raise InvalidInputError("order= is the name of a column or a list of names, '-' in front sorts down")
         column, down = (name[1:], True) if name.startswith("-") else (name, False)
         if column not in known:
             raise InvalidInputError(f"order={name!r} is no column of {LEVELS[level]}; catalog.schema() lists them")

@@ -1,6 +1,7 @@
 """`Search`: a question to the catalog as a lazy sequence of handles."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any, overload
 
 from researchpacs.catalog import as_html, as_text, column_types, is_identifying
@@ -29,6 +30,7 @@ _SHOWN = {
     ),
     "instance": ("SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "Rows", "Columns", "frame_count"),
 }  # fmt: skip
+_MOST = 2**62
 _KEPT_IDENTIFIERS = frozenset({"PatientID", "AccessionNumber", "StudyID", "OtherPatientIDs"})
 
 
@@ -79,8 +81,7 @@ class Search:
         limit: int | None = None,
         as_handle: AsHandle,
     ) -> None:
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidInputError("limit= is a number of hits, zero or more")
+        limit = _as_limit(limit)
         if labels is not None and not catalog.has_labels:
             raise UnsupportedError("this archive keeps no labels; leave out labels= and filter by attributes")
         self._catalog = catalog
@@ -114,7 +115,12 @@ class Search:
     @overload
     def __getitem__(self, at: slice) -> list[Any]: ...
     def __getitem__(self, at: int | slice) -> Any:
-        return self._all()[at]
+        try:
+            return self._all()[at]
+        except IndexError:
+            raise _NoHitError(
+                f"there is no hit {at}: {len(self)} match; first() gives None instead, print(hits.sql) shows the query"
+            ) from None
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._all())
@@ -183,8 +189,8 @@ class Search:
         return [self._as_handle(self.level, dict(zip(names, row, strict=True))) for row in result.fetchall()]
 
     def _table(self, columns: Sequence[str] | None) -> "Result":
-        if isinstance(columns, str):
-            raise InvalidInputError("columns= is a list of names")
+        if columns is not None and (isinstance(columns, str) or not isinstance(columns, Iterable) or not list(columns)):
+            raise InvalidInputError("columns= is a list of names, at least one")
         names = list(columns) if columns is not None else _impersonal(self.level)
         chosen = ", ".join(f'{expression_of(self.level, name)} as "{name}"' for name in names)
         return self._run(self._text(chosen))
@@ -207,6 +213,18 @@ class Search:
 
     def _run(self, text: str) -> "Result":
         return self._catalog.sql(text, **self._query.params)
+
+
+class _NoHitError(NotFoundError, IndexError):
+    """Past the end: an error of the contract, and what Python expects of a sequence."""
+
+
+def _as_limit(limit: object) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not hasattr(limit, "__index__") or index(limit) < 0:
+        raise InvalidInputError("limit= is a number of hits, zero or more")
+    return min(index(limit), _MOST)
 
 
 def _every(level: str) -> str:

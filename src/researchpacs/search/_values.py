@@ -3,7 +3,7 @@
 import math
 import re
 from calendar import monthrange
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import Enum
@@ -52,6 +52,8 @@ class Between:
 Test = Equal | Like | Between | Missing
 
 _NUMBERS = frozenset({"INTEGER", "BIGINT", "UBIGINT", "DOUBLE"})
+_BEYOND = 2**127
+_IDENTITIES = frozenset({"PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})
 _DATE = re.compile(r"(\d{4})(?:-?(\d{2})(?:-?(\d{2}))?)?")
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?")
 
@@ -83,20 +85,22 @@ def tests_of(keyword: str, value: Any, kind: str) -> list[Test]:
 def _several(keyword: str, value: Any) -> list[Any] | None:
     """The values of a list, a relation, a data frame or a search; None for a single value."""
     if hasattr(value, "fetchall"):
-        return [row[0] for row in _one_column(keyword, value, value.columns).fetchall()]
+        at = _column(keyword, value.columns)
+        return [row[at] for row in value.fetchall()]
     if hasattr(value, "columns") and hasattr(value, "iloc"):
-        return list(_one_column(keyword, value, value.columns).iloc[:, 0])
-    if isinstance(value, (str, bytes, Missing)) or hasattr(value, "uid") or not isinstance(value, Iterable):
+        return list(value.iloc[:, _column(keyword, value.columns)])
+    if isinstance(value, (str, bytes, Missing, Mapping)) or hasattr(value, "uid") or not isinstance(value, Iterable):
         return None
     return list(value)
 
 
-def _one_column(keyword: str, table: Any, columns: Iterable[str]) -> Any:
+def _column(keyword: str, columns: Iterable[str]) -> int:
+    """Where a table has the values of a keyword."""
     names = list(columns)
     if keyword in names:
-        return table[[keyword]] if hasattr(table, "iloc") else table.select(f'"{keyword}"')
+        return names.index(keyword)
     if len(names) == 1:
-        return table
+        return 0
     raise InvalidInputError(f"a table for {keyword}= has one column, or one of this name; found {', '.join(names)}")
 
 
@@ -124,7 +128,7 @@ def _span(keyword: str, value: Any, kind: str) -> tuple[Any, Any]:
     """The first and the last value that is meant: a partial date is its whole period."""
     try:
         if kind == "VARCHAR":
-            text = _text(value)
+            text = _text(keyword, value)
             return text, text
         if kind in _NUMBERS:
             number = _number(value)
@@ -147,12 +151,21 @@ def _span(keyword: str, value: Any, kind: str) -> tuple[Any, Any]:
     )
 
 
-def _text(value: Any) -> str:
+def _text(keyword: str, value: Any) -> str:
     if hasattr(value, "uid") and not isinstance(value, str):
-        return str(value.uid)
+        return _of_handle(keyword, value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise TypeError(value)
     return str(value)
+
+
+def _of_handle(keyword: str, handle: Any) -> str:
+    """The handle's own attribute: a series has the UID of its study, a study has none of a series."""
+    known = handle.attributes() if hasattr(handle, "attributes") else {keyword: handle.uid}
+    found = known.get(keyword)
+    if found is None and keyword in _IDENTITIES:
+        raise InvalidInputError(f"a {type(handle).__name__} has no single {keyword}; filter by the UID that it has")
+    return str(found or handle.uid)
 
 
 def _number(value: Any) -> int | float:
@@ -161,12 +174,14 @@ def _number(value: Any) -> int | float:
     if isinstance(value, str):
         value = float(value) if re.search(r"[.eE]", value) else int(value)
     number = int(value) if isinstance(value, int) else float(value)
-    if isinstance(number, float) and not math.isfinite(number):
+    if (isinstance(number, float) and not math.isfinite(number)) or abs(number) >= _BEYOND:
         raise ValueError(value)
     return number
 
 
 def _dates(value: Any) -> tuple[date, date]:
+    if hasattr(value, "dtype"):
+        value = value.astype("datetime64[us]").item()
     if isinstance(value, datetime):
         value = value.date()
     if isinstance(value, date):

@@ -1,0 +1,100 @@
+"""Handles know whom they belong to, also where two patients share a UID."""
+
+from pathlib import Path
+
+import pytest
+
+import researchpacs as rp
+from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.testing import small_ct
+
+UIDS = {"StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1", "SOPInstanceUID": "1.2.1.1.1"}
+
+
+@pytest.fixture
+def pacs(home: Path):
+    with rp.connect(home) as pacs:
+        yield pacs
+
+
+def _ids(handles) -> list[str | None]:
+    return sorted((one.PatientID for one in handles), key=str)
+
+
+def test_handles_lead_only_to_their_own_where_a_uid_is_shared(pacs: rp.Pacs):
+    pacs.ingest([small_ct(1, PatientID="A", **UIDS), small_ct(1, PatientID="B", **UIDS)])
+
+    for study in pacs.search("study"):
+        assert _ids(study.series) == [study.PatientID]
+    for series in pacs.search("series"):
+        assert _ids(series.instances) == [series.PatientID]
+        assert series.study.PatientID == series.header().PatientID == series.PatientID
+        assert pacs.delete(series, dry_run=True) == 1
+    instance = pacs.search("instance", PatientID="A").one()
+    assert instance.series.PatientID == "A"
+    assert pacs.delete(instance) == 1
+    assert _ids(pacs.search("series")) == ["B"]
+
+
+def test_a_patient_without_an_identifier_has_its_study(pacs: rp.Pacs):
+    pacs.ingest([small_ct(1, PatientID="", **UIDS), small_ct(1, PatientID="", StudyInstanceUID="1.2.2")])
+
+    patients = list(pacs.search("patient"))
+    assert [len(patient.studies) for patient in patients] == [1, 1]
+    assert len(set(patients)) == 2
+    assert pacs.delete(patients[0], dry_run=True) == pacs.delete(patients[0]) == 1
+    assert len(pacs.search("patient")) == 1
+
+
+def test_what_is_named_twice_is_deleted_once(pacs: rp.Pacs):
+    pacs.ingest([small_ct(1, **UIDS), small_ct(2, **{**UIDS, "SOPInstanceUID": "1.2.1.1.2"})])
+
+    series = pacs.search("series").one()
+    targets = [series.instances[0], series, series, series.study]
+    assert pacs.delete(targets, dry_run=True) == 2
+    assert pacs.delete(targets) == 2
+    with pytest.raises(NotFoundError):
+        pacs.delete(series)
+
+
+@pytest.mark.parametrize("target", [None, 1, "1.2.3", ["1.2.3"], [None]])
+def test_only_handles_are_deleted(pacs: rp.Pacs, target: object):
+    with pytest.raises(InvalidInputError, match="handles"):
+        pacs.delete(target)  # type: ignore[arg-type]
+
+
+def test_a_handle_stands_for_its_own_uids(pacs: rp.Pacs):
+    pacs.ingest([small_ct(1, **UIDS), small_ct(2, StudyInstanceUID="1.2.2", SeriesInstanceUID="1.2.2.1")])
+
+    series = pacs.series("1.2.2.1")
+    assert pacs.search("study", StudyInstanceUID=series).one() == series.study
+    with pytest.raises(InvalidInputError, match="SeriesInstanceUID"):
+        pacs.search("series", SeriesInstanceUID=series.study)
+    assert pacs.sql("select count(*) from series where SeriesInstanceUID = $query", query=series).fetchall() == [(1,)]
+
+
+def test_past_the_last_hit_the_error_says_what_to_do(pacs: rp.Pacs):
+    with pytest.raises(NotFoundError, match=r"first\(\)") as caught:
+        pacs.search("series")[0]
+    assert isinstance(caught.value, IndexError)
+
+
+def test_a_closed_pacs_answers_nothing_more(pacs: rp.Pacs):
+    pacs.ingest(small_ct(1, **UIDS))
+    series = pacs.search("series").one()
+    pacs.close()
+    assert "closed" in repr(pacs)
+    for ask in (
+        lambda: len(pacs.search()),
+        lambda: pacs.sql("select 1"),
+        lambda: pacs.ingest(small_ct(2)),
+        pacs.verify,
+        pacs.sync,
+        series.header,
+        lambda: series.study,
+        lambda: series.geometry,
+        lambda: pacs.delete(series),
+    ):
+        with pytest.raises(InvalidInputError, match="closed"):
+            ask()
+    pacs.close()
