@@ -23,7 +23,7 @@ class Limits:
     """Largest sizes in bytes."""
 
     upload_bytes: int = 16 << 30
-    """A body that brings instances; it goes to disk as it comes."""
+    """A body that brings instances or attachments; it goes to disk as it comes."""
     body_bytes: int = 16 << 20
     """Any other body, which is read into memory."""
 
@@ -75,7 +75,8 @@ class LimitsMiddleware:
 
     def _cap(self, scope: Scope) -> int:
         path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-        return self.limits.upload_bytes if path.startswith(_UPLOADS) else self.limits.body_bytes
+        brings_files = path.startswith(_UPLOADS) or "/attachments/" in path
+        return self.limits.upload_bytes if brings_files else self.limits.body_bytes
 
 
 def _too_long(cap: int) -> HTTPException:

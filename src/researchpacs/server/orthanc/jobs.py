@@ -1,0 +1,158 @@
+"""Jobs: ``/jobs``, and how an operation becomes one: done while the client waits, or in its own time."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from researchpacs.archive import Job, Jobs
+from researchpacs.errors import NotFoundError
+from researchpacs.server.orthanc.answers import as_json, flag
+from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["answer_as_job", "is_asynchronous", "job_error", "routes"]
+
+_STATES = {
+    "pending": "Pending",
+    "running": "Running",
+    "success": "Success",
+    "failure": "Failure",
+    "paused": "Paused",
+    "retry": "Retry",
+}
+_ERRORS: Mapping[str, tuple[int, int, str]] = {
+    "Cancelled": (500, 37, "This job was canceled"),
+    "ConflictError": (
+        409,
+        43,
+        "A bad revision number was provided, which might indicate conflict between multiple writers",
+    ),
+    "InvalidInputError": (400, 8, "Bad request"),
+    "NotFoundError": (404, 17, "Unknown resource"),
+    "PixelDataError": (415, 15, "Bad file format"),
+    "RemoteError": (502, 9, "Error in the network protocol"),
+    "UnsupportedError": (501, 2, "Not implemented yet"),
+}
+"""HTTP status, OrthancStatus and its words, by the kind of failure."""
+_INTERNAL = (500, -1, "Internal error")
+
+
+def routes(pacs: "Pacs") -> list[Route]:
+    """The routes of this module."""
+    jobs = pacs.archive.jobs
+
+    def read_all(request: Request) -> Response:
+        found = jobs.all()
+        return as_json([_object(job) for job in found] if flag(request, "expand") else [job.id for job in found])
+
+    def read(request: Request) -> Response:
+        try:
+            return as_json(_object(jobs.get(request.path_params["id"])))
+        except NotFoundError:
+            return unknown_resource()
+
+    def output(request: Request) -> Response:
+        return _output(jobs, request)
+
+    def steering(steer: Callable[[str], None]) -> Callable[[Request], Response]:
+        def endpoint(request: Request) -> Response:
+            try:
+                steer(request.path_params["id"])
+            except NotFoundError:
+                return unknown_resource()
+            return as_json({})
+
+        return endpoint
+
+    orders = {"cancel": jobs.cancel, "pause": jobs.pause, "resume": jobs.resume, "resubmit": jobs.resubmit}
+    return [
+        Route("/jobs", read_all),
+        Route("/jobs/{id}", read),
+        *(Route(f"/jobs/{{id}}/{name}", steering(steer), methods=["POST"]) for name, steer in orders.items()),
+        Route("/jobs/{id}/{key}", output),
+    ]
+
+
+def is_asynchronous(options: Mapping[str, Any], *, default: bool = False) -> bool:
+    """Whether a request wants to be answered before its work is done."""
+    if "Asynchronous" in options:
+        return bool(options["Asynchronous"])
+    return not options["Synchronous"] if "Synchronous" in options else default
+
+
+def answer_as_job(
+    pacs: "Pacs", kind: str, request: Mapping[str, Any], *, options: Mapping[str, Any], default: bool = False
+) -> Response:
+    """Put work into the queue; answer with the job, or with its result when it is done.
+
+    Parameters
+    ----------
+    kind
+        Of job.
+    request
+        What its handler needs to know.
+    options
+        The body of the client's request: ``Asynchronous``, ``Synchronous``, ``Priority``.
+    default
+        Whether it is asynchronous where the client says nothing.
+    """
+    priority = options.get("Priority", 0)
+    if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
+        raise OrthancError(400, "Priority has to be an integer")
+    job = pacs.archive.jobs.submit(kind, request, priority=priority, content={"Description": "REST API"})
+    if is_asynchronous(options, default=default):
+        return as_json({"ID": job.id, "Path": f"/jobs/{job.id}"})
+    done = pacs.archive.jobs.wait(job.id)
+    if done.state != "success":
+        raise job_error(done)
+    return as_json(dict(done.content))
+
+
+def job_error(job: Job) -> OrthancError:
+    """The error that a failed job is, to who waited for it."""
+    status, code, words = _ERRORS.get(job.error or "", _INTERNAL)
+    return OrthancError(status, job.error_details, orthanc=(code, words))
+
+
+def _object(job: Job) -> dict[str, Any]:
+    code, words = (0, "Success") if job.error is None else _ERRORS.get(job.error, _INTERNAL)[1:]
+    made = {
+        "Content": dict(job.content),
+        "CreationTime": _moment(job.created_at),
+        "EffectiveRuntime": round(job.runtime_s, 3),
+        "ErrorCode": code,
+        "ErrorDescription": words,
+        "ErrorDetails": job.error_details,
+        "ID": job.id,
+        "Priority": job.priority,
+        "Progress": round(100 * job.progress),
+        "State": _STATES[job.state],
+        "Timestamp": datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f"),
+        "Type": job.kind,
+    }
+    if job.completed_at is not None:
+        made["CompletionTime"] = _moment(job.completed_at)
+    return made
+
+
+def _output(jobs: Jobs, request: Request) -> Response:
+    try:
+        job = jobs.get(request.path_params["id"])
+    except NotFoundError:
+        return unknown_resource()
+    path = jobs.output(job.id)
+    if request.path_params["key"] != "archive" or job.state != "success" or not path.is_file():
+        return unknown_resource()
+    name = job.content.get("Filename", f"{job.id}.zip")
+    return FileResponse(path, media_type="application/zip", filename=str(name))
+
+
+def _moment(iso: str) -> str:
+    """With microseconds, as job times have them."""
+    return datetime.fromisoformat(iso).strftime("%Y%m%dT%H%M%S.%f")
