@@ -165,7 +165,8 @@ def _print_frame(frame: Any, *, as_json: bool) -> None:
 
 
 def _records(frame: Any) -> Any:
-    return json.loads(frame.to_json(orient="records", date_format="iso"))
+    plain = frame.map(lambda value: value.hex() if isinstance(value, (bytes, bytearray)) else value)
+    return json.loads(plain.to_json(orient="records", date_format="iso", default_handler=str))
 
 
 def _print_report(report: Any, *, as_json: bool) -> None:

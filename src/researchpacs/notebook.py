@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from researchpacs.errors import NotFoundError, ResearchPacsError
+from researchpacs.errors import InvalidInputError, NotFoundError, ResearchPacsError
 
 __all__ = ["demo", "lab"]
 
@@ -47,11 +47,18 @@ def demo(output: Path, *, home: Path | None) -> Path:
 
     Raises
     ------
+    InvalidInputError
+        The folder cannot be made.
     ResearchPacsError
         A cell failed; the message has its error.
     """
     output = output.absolute()
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{output} cannot be made ({os.strerror(error.errno or 0)}); give another folder for the page"
+        ) from error
     notebook = _run(_quick_start(), folder=output, home=home or output / "home")
     page = output / "quick-start.html"
     page.write_text(_as_page(notebook), encoding="utf-8")

@@ -82,3 +82,18 @@ def test_a_file_that_is_not_dicom_is_named_with_its_reason(home: Path, tmp_path:
     done = run("ingest", tmp_path / "letter.txt", home=home)
     assert done.returncode == 1
     assert "not DICOM" in done.stderr
+
+
+def test_every_type_of_sql_becomes_json(filled: Path):
+    query = (
+        r"select '\xff\x00'::blob a, 'nan'::double b, interval 1 day c, [1, 2] d, {'e': 1} e, uuid() f, time '12:00' g"
+    )
+    done = run("sql", query, "--json", home=filled)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["a"] == "ff00"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(filled: Path):
+    done = run("demo", "--output", "/proc/nowhere", home=filled)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr

@@ -176,3 +176,13 @@ def test_a_full_disk_is_named_when_a_home_is_made(home: Path, monkeypatch: pytes
     monkeypatch.setattr("researchpacs.storage.home.write_atomically", full)
     with pytest.raises(ResearchPacsError, match="space"):
         Home.open(home)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_files_without_their_ledger_are_not_taken_for_an_empty_archive(home: Path, lost: bool):
+    opened = Home.open(home)
+    (opened.archive / "aa").mkdir()
+    if not lost:
+        opened.ledger_path.touch()
+    with pytest.raises(ResearchPacsError, match="backup"):
+        Home.open(home)

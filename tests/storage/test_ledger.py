@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from researchpacs.errors import UnsupportedError
+from researchpacs.errors import AccessError, ResearchPacsError, UnsupportedError
+from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
 
 _TABLE = "create table marks (who text, n integer) strict; -- ends; here\n"
@@ -205,3 +206,17 @@ def _in_thread(function: object) -> None:
     thread = threading.Thread(target=function)  # type: ignore[arg-type]
     thread.start()
     thread.join()
+
+
+def test_a_damaged_ledger_is_told_with_the_way_out(home: Path):
+    opened = Home.open(home)
+    opened.ledger_path.write_bytes(b"no database, but as long as the header of one" * 50)
+    with pytest.raises(ResearchPacsError, match="backup"), Ledger(opened.ledger_path).reading():
+        pass
+
+
+def test_a_ledger_that_cannot_be_opened_is_told(home: Path):
+    opened = Home.open(home)
+    opened.ledger_path.mkdir()
+    with pytest.raises(AccessError, match="opened"), Ledger(opened.ledger_path).reading():
+        pass

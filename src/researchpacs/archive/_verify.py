@@ -53,6 +53,8 @@ class VerifyReport:
     def __str__(self) -> str:
         found = "\n".join(f"{p.kind}: instance {p.sop_uid}: {p.what}" for p in self.problems)
         counts = f"{self.checked} instances read, {len(self.problems)} missing or altered"
+        if self.leftovers:
+            counts += f", {len(self.leftovers)} files that no instance refers to, left by a process that was killed"
         return f"{found}\n{counts}" if found else counts
 
     def df(self) -> "pd.DataFrame":

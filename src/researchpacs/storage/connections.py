@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from researchpacs.errors import UnsupportedError
+from researchpacs.errors import AccessError, ResearchPacsError, UnsupportedError
 
 __all__ = ["BUSY_S", "Connections"]
 
@@ -46,9 +46,12 @@ class Connections:
         process = _process
         process.lend()
         try:
-            con = self._taken() or _connect(self._path)
+            con = self._taken() or _connected(self._path)
             try:
                 yield con
+            except sqlite3.DatabaseError as error:
+                _tell(error, self._path)
+                raise
             finally:
                 if process is not _process:
                     process.inherited.append(con)  # in a forked child; closing it would break the parent's
@@ -128,6 +131,29 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        _tell(error, path)
+        raise
+
+
+def _tell(error: sqlite3.DatabaseError, path: Path) -> None:
+    """Raise an error of the contract where the database cannot be used by this user, or by nobody."""
+    # What Python's module finds itself has no code.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise ResearchPacsError(
+            f"{path} is damaged. Restore it from a backup; without one, ingest the folder {path.parent / 'archive'} "
+            "into a new home: the instances are in its files, only what was kept beside them is lost"
+        ) from error
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        raise AccessError(
+            f"{path} cannot be opened for writing by this user; see who owns the folder and its files"
+        ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -64,6 +64,7 @@ class Home:
             for folder in (home.archive, home.conflicts, home.tmp, home.catalog_data, home.features):
                 folder.mkdir(exist_ok=True)
             sync_directory(home.path)
+            _refuse_lost_ledger(home)
         except PermissionError as error:
             raise AccessError(
                 f"{home.path} cannot be written by this user; give another folder to connect() or RESEARCHPACS_HOME"
@@ -193,6 +194,19 @@ def _refuse_strangers(path: Path) -> None:
         raise InvalidInputError(
             f"{path} is not an archive and not empty; give an empty or a new folder. To take in what it holds: "
             "connect('another/folder').ingest(it)."
+        )
+
+
+def _refuse_lost_ledger(home: Home) -> None:
+    """A new ledger beside old files would call them nobody's, and empty the catalog."""
+    try:
+        lost = home.ledger_path.stat().st_size == 0
+    except FileNotFoundError:
+        lost = True
+    if lost and any(home.archive.iterdir()):
+        raise ResearchPacsError(
+            f"{home.ledger_path} is gone or empty, but there are files of instances. Restore it from a backup; without "
+            f"one, ingest the folder {home.archive} into a new home, with connect('another/folder').ingest(...)"
         )
 
 
