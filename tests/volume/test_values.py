@@ -106,7 +106,7 @@ def test_padding_is_recorded(make_series):
     def pad(_, ds):
         ds.PixelPaddingValue = 4095
 
-    assert read_volume(make_series(HEIGHTS, each=pad)).attrs["PixelPaddingValue"] == 4095
+    assert read_volume(make_series(HEIGHTS, each=pad)).attrs["stored_padding_value"] == 4095
 
 
 def test_a_series_without_a_frame_of_reference_shares_its_own_with_none(make_series):

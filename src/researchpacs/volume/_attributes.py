@@ -41,7 +41,7 @@ def describe(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, 
     }
     padding = attributes.get("PixelPaddingValue")
     if isinstance(padding, int | float):
-        described["PixelPaddingValue"] = padding
+        described["stored_padding_value"] = padding
     return described
 
 
