@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
 from researchpacs.model import Level
 
-__all__ = ["SOURCE", "TABLE", "Order", "Question", "is_indexed", "matches_text", "names_of"]
+__all__ = ["SOURCE", "TABLE", "Order", "Question", "is_indexed", "is_own", "matches_text", "names_of"]
 
 TABLE: Mapping[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
 SOURCE: Mapping[Level, str] = {
@@ -34,10 +34,11 @@ _COLUMN = {
 }
 _TIMES = frozenset({"DA", "TM", "DT"})
 _NUMBERS = frozenset({"DS", "IS", "US"})
-_BELOW_STUDY = (
-    "exists (select 1 from series as one where one.patient_key = studies.patient_key "
-    "and one.study_uid = studies.study_uid and {condition})"
-)
+_KEYS: Mapping[Level, tuple[str, ...]] = {
+    "patient": ("patient_key",),
+    "study": ("patient_key", "study_uid"),
+    "series": ("patient_key", "study_uid", "series_uid"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,16 @@ class Question:
 
 
 def is_indexed(keyword: str, level: Level) -> bool:
-    """Whether the ledger alone can match this attribute for objects of this level."""
-    return _level_of(keyword, level) is not None or (keyword == "ModalitiesInStudy" and level != "patient")
+    """Whether the ledger alone can match this attribute for objects of this level.
+
+    Attributes of lower levels match where one object below has them.
+    """
+    return keyword == "ModalitiesInStudy" or any(keyword in INDEXED[one] for one in LEVELS)
+
+
+def is_own(keyword: str, level: Level) -> bool:
+    """Whether objects of this level have the attribute themselves, or from above."""
+    return _level_of(keyword, level) is not None
 
 
 def names_of(con: sqlite3.Connection, question: Question) -> list[str]:
@@ -137,13 +146,24 @@ def _expression(keyword: str, level: Level) -> str:
 
 
 def _condition(keyword: str, text: str, question: Question) -> tuple[str, list[str]]:
-    sensitive = question.case_sensitive
-    if keyword == "ModalitiesInStudy" and question.level != "patient":
-        condition, bound = _matching(
-            "json_extract(one.attributes, '$.Modality')", "Modality", text, case_sensitive=sensitive
-        )
-        return _BELOW_STUDY.format(condition=condition), bound
-    return _matching(_expression(keyword, question.level), keyword, text, case_sensitive=sensitive)
+    sensitive, level = question.case_sensitive, question.level
+    if keyword == "ModalitiesInStudy":
+        return _below("study" if level in ("series", "instance") else level, "Modality", text, sensitive)
+    if _level_of(keyword, level) is None:
+        return _below(level, keyword, text, sensitive)
+    return _matching(_expression(keyword, level), keyword, text, case_sensitive=sensitive)
+
+
+def _below(level: Level, keyword: str, text: str, case_sensitive: bool) -> tuple[str, list[str]]:
+    """Whether one object below has the attribute."""
+    lower = next(one for one in LEVELS if keyword in INDEXED[one])
+    expression = f"json_extract(one.attributes, '$.{keyword}')"
+    if keyword in _COLUMN:
+        expression = f"one.{_COLUMN[keyword].partition('.')[2]}"
+    condition, bound = _matching(expression, keyword, text, case_sensitive=case_sensitive)
+    same = " and ".join(f"one.{key} = {TABLE[level]}.{key}" for key in _KEYS[level])
+    table = TABLE[lower]  # type: ignore[index]
+    return f"exists (select 1 from {table} as one where {same} and {condition})", bound  # noqa: S608 - constants
 
 
 def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool) -> tuple[str, list[str]]:
@@ -160,7 +180,7 @@ def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool)
         return f"{left} in ({', '.join('?' * len(values))})", values
     if "*" in wanted or "?" in wanted:
         # GLOB has sets in brackets beside; those are matched as they stand.
-        return f"coalesce({left}, '') glob ?", [wanted.replace("[", "[[]")]
+        return f"{left} glob ?", [wanted.replace("[", "[[]")]
     return f"{left} = ?", [wanted]
 
 

@@ -87,7 +87,7 @@ def as_level(text: object) -> Level:
     for level in LEVELS:
         if lowered in (level, PLURAL[level]):
             return level
-    raise OrthancError(400, "the level has to be Patient, Study, Series or Instance", orthanc=(8, "Bad request"))
+    raise OrthancError(400, "the level is Patient, Study, Series or Instance", orthanc=(3, "Parameter out of range"))
 
 
 def as_keyword(text: str) -> str:
@@ -107,7 +107,7 @@ def as_keyword(text: str) -> str:
         tag = -1
     keyword = keyword_for_tag(tag) if tag >= 0 and dictionary_has_tag(tag) else ""
     if not keyword:
-        raise OrthancError(404, "a tag that the data dictionary does not know", orthanc=(27, "Unknown DICOM tag"))
+        raise OrthancError(400, "a tag that the data dictionary does not know", orthanc=(27, "Unknown DICOM tag"))
     return keyword
 
 

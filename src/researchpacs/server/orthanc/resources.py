@@ -70,7 +70,7 @@ def _descendants(pacs: "Pacs", level: Level, below: Level) -> Any:
         name = request.path_params["id"]
         names = pacs.archive.resources.names(Question(below, parents={level: name}))
         if not names and pacs.archive.resources.one(level, name) is None:
-            return unknown_resource()
+            raise OrthancError(404)
         expand = "expand" not in request.query_params or flag(request, "expand")
         return _answer(pacs, request, below, names, expand=expand)
 
@@ -80,10 +80,10 @@ def _descendants(pacs: "Pacs", level: Level, below: Level) -> Any:
 def _ancestor(pacs: "Pacs", level: Level, above: Level) -> Any:
     def ancestor(request: Request) -> Response:
         found = pacs.archive.resources.one(level, request.path_params["id"])
-        if found is None:
-            return unknown_resource()
-        parent = pacs.archive.resources.one(above, found.identity.orthanc_id(above))
-        return unknown_resource() if parent is None else _answer_one(pacs, request, parent)
+        parent = found and pacs.archive.resources.one(above, found.identity.orthanc_id(above))
+        if parent is None:
+            raise OrthancError(404)
+        return _answer_one(pacs, request, parent)
 
     return ancestor
 
@@ -110,7 +110,7 @@ def _statistics(pacs: "Pacs", level: Level) -> Any:
     def statistics(request: Request) -> Response:
         resources, name = pacs.archive.resources, request.path_params["id"]
         if resources.one(level, name) is None:
-            return unknown_resource()
+            raise OrthancError(404)
         made: dict[str, Any] = {
             f"Count{PLURAL[below].capitalize()}": len(resources.names(Question(below, parents={level: name})))
             for below in LEVELS[LEVELS.index(level) + 1 :]
@@ -127,7 +127,9 @@ def _protected(pacs: "Pacs") -> Any:
     def protected(request: Request) -> Response:
         # Nothing is ever recycled here, so there is nothing to protect from.
         found = pacs.archive.resources.one("patient", request.path_params["id"])
-        return unknown_resource() if found is None else as_text("0")
+        if found is None:
+            raise OrthancError(404)
+        return as_text("0")
 
     return protected
 
