@@ -146,6 +146,10 @@ class Location:
     header_length: int
     mtime_ns: int | None = None
     """Set for a reference: the file must still have it."""
+    url: str | None = None
+    """Of the server that has it, without credentials; `path` is then the instance's below it, and its version."""
+    series_uid: str = ""
+    """Set where `url` is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import researchpacs as rp
-from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
+from researchpacs.errors import InvalidInputError, NotFoundError
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,6 @@ def test_delete_leaves_every_table(tmp_path: Path):
 
 def test_pacs_repr_shows_counts(pacs: rp.Pacs):
     assert "1 patients, 1 studies" in repr(pacs)
-
-
-def test_a_url_is_refused_with_what_can_be_opened():
-    with pytest.raises(UnsupportedError, match="folder"):
-        rp.connect("orthanc+http://user:secret@localhost:8042/")
 
 
 def test_two_notebooks_ingest_and_query_at_the_same_time(tmp_path: Path):

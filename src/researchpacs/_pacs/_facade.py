@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from researchpacs._pacs._handles import Handle, Series, Study, apart, as_handle, as_handles
-from researchpacs.archive import open_archive
+from researchpacs.archive import open_archive, open_remote
 from researchpacs.catalog import Catalog
 from researchpacs.config import Settings
-from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
+from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Find, Level
 from researchpacs.search import Search
 
@@ -38,6 +38,8 @@ def connect(where: str | os.PathLike[str] | None = None) -> "Pacs":
     ----------
     where
         The folder of an embedded archive; by default ``$RESEARCHPACS_HOME``, else the platform's user data folder.
+        Or the URL of a server that keeps the instances: ``orthanc+http://user:secret@host:8042/``,
+        ``dicomweb+https://host/dicom-web``. Only the catalog is then here, in the default folder.
 
     Raises
     ------
@@ -45,9 +47,11 @@ def connect(where: str | os.PathLike[str] | None = None) -> "Pacs":
         The folder holds something else.
     UnsupportedError
         A newer version wrote the archive, or it lies where it cannot be safe; the message says what to do.
+    RemoteError, AccessError
+        The server does not answer, or not to this user.
     """
     if isinstance(where, str) and "://" in where:
-        raise UnsupportedError("this version opens archives in a folder; give its path instead of a URL")
+        return Pacs(Settings.load(), url=where)
     return Pacs(Settings.load(where))
 
 
@@ -76,16 +80,19 @@ class Pacs:
     Everything that needs the archive is a method here. Also a context manager.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, url: str | None = None) -> None:
         self._settings = settings
-        self._archive = open_archive(settings)
+        self._archive = open_archive(settings) if url is None else cast("EmbeddedArchive", open_remote(settings, url))
         self._closed = False
         self.catalog = Catalog(self._archive.home, self._archive)
         _open.add(self)
 
     @property
     def archive(self) -> "EmbeddedArchive":
-        """What keeps the instances."""
+        """What keeps the instances.
+
+        Behind a server's API a `RemoteArchive`, which has no ledger of labels, metadata, attachments and jobs.
+        """
         if self._closed:
             raise InvalidInputError(f"the archive in {self.home} was closed; connect() opens it again")
         return self._archive
@@ -93,7 +100,7 @@ class Pacs:
     @property
     def home(self) -> Path:
         """The folder of the archive."""
-        return self._settings.home
+        return self._archive.home.path
 
     # -- in and out ----------------------------------------------------------------------------------------------------
 
@@ -270,6 +277,7 @@ class Pacs:
 
     def sync(self, *, rebuild: bool = False) -> "SyncReport":
         """Bring the catalog up to the archive, or make it anew."""
+        self.archive.refresh()
         return self.catalog.sync(rebuild=rebuild)
 
     def verify(self) -> "VerifyReport":

@@ -226,8 +226,7 @@ class Instance(Handle):
         """Its Dataset without pixels."""
         from pydicom import dcmread
 
-        (place,) = self._pacs.archive.locate([self.key])
-        header = self._pacs.archive.read(self.key, 0, place.header_length)
+        header = self._pacs.archive.header(self.key)
         return dcmread(BytesIO(header), force=True, stop_before_pixels=True)
 
 

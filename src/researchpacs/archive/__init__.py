@@ -15,7 +15,10 @@ from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome
 from researchpacs.storage.home import Home
 
 if TYPE_CHECKING:
+    from researchpacs.archive._remote import RemoteArchive
+    from researchpacs.archive._remote_frames import RemoteFrame
     from researchpacs.config import Settings
+    from researchpacs.dicom.pixels import PixelLayout
 
 __all__ = [
     "Archive",
@@ -32,6 +35,8 @@ __all__ = [
     "VerifyReport",
     "Worker",
     "open_archive",
+    "open_remote",
+    "read_remote_frame",
 ]
 
 
@@ -44,7 +49,10 @@ class Archive(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What this back end can do beside the minimum, such as ``"delete"``, ``"change-feed"``, ``"verify"``."""
+        """What this back end can do beside the minimum, such as ``"delete"``, ``"verify"``.
+
+        With ``"byte-ranges"`` a part of a file is read without moving the others; else frames are asked for by number.
+        """
         ...
 
     def store(self, items: Iterable[Incoming]) -> Iterator[Outcome]:
@@ -53,6 +61,10 @@ class Archive(Protocol):
 
     def read(self, uid: str, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of an instance's file; fewer than `length` only where the file ends."""
+        ...
+
+    def header(self, uid: str) -> bytes:
+        """An instance up to its pixel data, as `Stored` describes it: a file's bytes, or what stands for them."""
         ...
 
     def locate(self, uids: Sequence[str]) -> Sequence[Location]:
@@ -82,6 +94,10 @@ class Archive(Protocol):
         """The feed's id and its highest sequence number, cheap enough to ask before every query."""
         ...
 
+    def refresh(self) -> None:
+        """Find out what others changed that the change feed does not tell by itself."""
+        ...
+
     def delete(self, level: Level, uid: str) -> int:
         """Remove an object and all below it; the number of instances removed."""
         ...
@@ -90,3 +106,28 @@ class Archive(Protocol):
 def open_archive(settings: "Settings") -> EmbeddedArchive:
     """Open the archive that the settings name, making it where there is none yet."""
     return EmbeddedArchive(Home.open(settings.home))
+
+
+def open_remote(settings: "Settings", url: str) -> "RemoteArchive":
+    """Open the archive behind a server's API; what is seen of it is kept below the home that the settings name.
+
+    Parameters
+    ----------
+    settings
+        Where that home is.
+    url
+        Such as ``orthanc+http://user:secret@host:8042/`` or ``dicomweb+https://host/dicom-web``.
+    """
+    from researchpacs.archive._remote import RemoteArchive
+    from researchpacs.archive._remote_address import as_address
+
+    address = as_address(url)
+    place = Home.open(settings.home).path / "remotes"
+    return RemoteArchive(Home.open(place / address.digits), address)
+
+
+def read_remote_frame(location: Location, index: int, layout: "PixelLayout") -> "RemoteFrame":
+    """Read one frame of an instance whose location has a URL, in any process."""
+    from researchpacs.archive._remote_frames import read_frame
+
+    return read_frame(location, index, layout)

@@ -82,7 +82,19 @@ class EmbeddedArchive:
         The folder.
     """
 
-    capabilities = frozenset({"delete", "change-feed", "verify", "reference", "labels", "label-feed"})
+    capabilities = frozenset(
+        {
+            "byte-ranges",
+            "change-feed",
+            "delete",
+            "label-feed",
+            "labels",
+            "original-headers",
+            "reference",
+            "shared-uids",
+            "verify",
+        }
+    )
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -213,6 +225,11 @@ class EmbeddedArchive:
             file.seek(offset)
             return file.read(-1 if length is None else length)
 
+    def header(self, uid: str) -> bytes:
+        """The bytes of an instance's file up to its pixel data."""
+        (place,) = self.locate([uid])
+        return self.read(uid, 0, place.header_length)
+
     def locate(self, uids: Sequence[str]) -> Sequence[Location]:
         """Where instances are, in the order asked for."""
         return [stored.location for stored in self._named(uids)]
@@ -263,6 +280,9 @@ class EmbeddedArchive:
     def label_changes(self, since: int) -> Sequence[LabelChange]:
         """The labels of the objects whose labels changed after sequence number `since`."""
         return self.labels.changed_since(since)
+
+    def refresh(self) -> None:
+        """Nothing: whoever changes this archive writes its feed."""
 
     # -- keep ---------------------------------------------------------------------------------------------------------
 

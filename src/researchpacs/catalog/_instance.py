@@ -63,7 +63,7 @@ def read_instance(archive: Archive, stored: Stored, memory: Memory) -> InstanceR
 
 
 def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Memory) -> None:
-    header = archive.read(stored.key, 0, stored.header_length)
+    header = archive.header(stored.key)
     ds = read_header(header, dataset_offset=stored.dataset_offset, transfer_syntax_uid=stored.transfer_syntax_uid)
     _add_frames(rows, archive, stored, ds)
     _add_tags(rows, archive, stored, ds, memory)
@@ -130,9 +130,14 @@ def _add_frames(rows: InstanceRows, archive: Archive, stored: Stored, ds: Datase
         return
     ranges = None
     try:
-        ranges = frame_ranges(
-            lambda offset, length: archive.read(stored.key, offset, length), stored.header_length, stored.size, layout
-        )
+        # Elsewhere frames are asked for by number, and reading on would move pixels.
+        if "byte-ranges" in archive.capabilities:
+            ranges = frame_ranges(
+                lambda offset, length: archive.read(stored.key, offset, length),
+                stored.header_length,
+                stored.size,
+                layout,
+            )
     except PixelDataError:
         rows.note(layout.pixel_keyword, "does not hold the frames that the header declares")
     if "ModalityLUTSequence" in ds:

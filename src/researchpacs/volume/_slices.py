@@ -6,9 +6,9 @@ A `Slice` is what a dask task carries: plain, picklable data; never an open file
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import FileIO
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO, FileIO
 from typing import Any
 
 import numpy as np
@@ -69,12 +69,33 @@ def fill(piece: Slice, out: NDArray[Any]) -> None:
         A referenced file is no longer the one that was ingested.
     PixelDataError
         The file ends too early, or its pixels cannot be decoded.
+    RemoteError
+        The server that has it does not answer.
     """
-    with _opened(piece.location) as file:
+    if piece.location.url is not None:
+        piece, data = _fetched(piece)
+        opened: AbstractContextManager[FileIO | BytesIO] = BytesIO(data)
+    else:
+        opened = _opened(piece.location)
+    with opened as file:
         stored = _read_array(file, piece, out) if _stands_as_in_memory(piece) else _decode(file, piece)
     if stored.shape != out.shape:
         raise PixelDataError(f"{_name(piece)} decoded to {stored.shape} pixels; expected {out.shape}")
     _rescale(stored, piece, out)
+
+
+def _fetched(piece: Slice) -> tuple[Slice, bytes]:
+    """Read a frame from the server that has it; where it then is: in bytes that hold it alone, or the whole file."""
+    from researchpacs.archive import read_remote_frame
+
+    frame = read_remote_frame(piece.location, piece.frame_index, piece.layout)
+    return replace(
+        piece,
+        location=replace(piece.location, size=len(frame.data)),
+        byte_offset=None if frame.is_whole_file else 0,
+        byte_length=None if frame.is_whole_file else len(frame.data),
+        layout=replace(piece.layout, transfer_syntax_uid=frame.transfer_syntax_uid),
+    ), frame.data
 
 
 @contextmanager
@@ -115,7 +136,7 @@ def _stands_as_in_memory(piece: Slice) -> bool:
     )
 
 
-def _read_array(file: FileIO, piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
+def _read_array(file: FileIO | BytesIO, piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
     """Read uncompressed integers, into the memory of `out` where their size is the same."""
     stored = stored_dtype(piece.layout)
     fits = out.dtype.kind in "iu" and out.dtype.itemsize == stored.itemsize
@@ -133,7 +154,7 @@ def _read_array(file: FileIO, piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
     return pixels
 
 
-def _decode(file: FileIO, piece: Slice) -> NDArray[Any]:
+def _decode(file: FileIO | BytesIO, piece: Slice) -> NDArray[Any]:
     if piece.byte_offset is None or piece.byte_length is None:
         whole = bytearray(piece.location.size)
         _read_into(file, 0, memoryview(whole), piece)
@@ -145,7 +166,7 @@ def _decode(file: FileIO, piece: Slice) -> NDArray[Any]:
     return decode_frame(memoryview(data), piece.layout)
 
 
-def _read_into(file: FileIO, offset: int, buffer: memoryview, piece: Slice) -> None:
+def _read_into(file: FileIO | BytesIO, offset: int, buffer: memoryview, piece: Slice) -> None:
     done = 0
     file.seek(offset)
     while done < len(buffer):

@@ -109,7 +109,7 @@ def _lazy(planned: Plan, pieces: tuple[Slice, ...], depth: int) -> da.Array:
 def _content_hash(planned: Plan, pieces: tuple[Slice, ...], depth: int) -> str:
     """Hash all that the values depend on; as plain tuples, for the repr of dataclasses takes ten times longer."""
     layouts = {layout: k for k, layout in enumerate(dict.fromkeys(piece.layout for piece in pieces))}
-    places = [(u.location.path, u.location.size, u.location.mtime_ns) for u in pieces]
+    places = [(u.location.url, u.location.path, u.location.size, u.location.mtime_ns) for u in pieces]
     reads = [(u.frame_index, u.byte_offset, u.byte_length, layouts[u.layout], u.slope, u.intercept) for u in pieces]
     content = repr((planned.dtype, planned.shape, depth, tuple(layouts), places, reads))
     return hashlib.sha256(content.encode()).hexdigest()[:32]

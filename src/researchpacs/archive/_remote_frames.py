@@ -1,0 +1,115 @@
+"""Frames of remote instances, in any process: a location is enough, and the credentials the process has.
+
+Connections and what was read last are shared by all threads of a process and bounded.
+"""
+
+import os
+import threading
+from dataclasses import dataclass, field
+
+from researchpacs.archive._remote_address import Address, address_of, credentials_of
+from researchpacs.archive._remote_cache import ByteCache
+from researchpacs.archive._remote_server import Server
+from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.errors import NotFoundError, RemoteError
+from researchpacs.model import Location
+
+__all__ = ["RemoteFrame", "name_in", "read_frame", "server_of"]
+
+CACHE_BYTES = 128 << 20
+"""Frames held by one process."""
+
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_ITEM = b"\xfe\xff\x00\xe0"
+
+_guard = threading.Lock()
+_servers: dict[tuple[object, ...], Server] = {}
+_frames = ByteCache(CACHE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFrame:
+    """One frame as a decoder takes it."""
+
+    data: bytes = field(repr=False)
+    """As a frame's bytes in a file (`researchpacs.model.Frame`), or the whole file."""
+    transfer_syntax_uid: str
+    """In which it came."""
+    is_whole_file: bool
+
+
+def server_of(address: Address) -> Server:
+    """The connection of this process to a server, with the credentials the process has for it."""
+    name = (os.getpid(), address, credentials_of(address))
+    with _guard:
+        if name not in _servers:
+            if address.kind == "orthanc":
+                from researchpacs.archive._orthanc import OrthancServer
+
+                _servers[name] = OrthancServer(address)
+            else:
+                from researchpacs.archive._dicomweb import DicomwebServer
+
+                _servers[name] = DicomwebServer(address)
+        return _servers[name]
+
+
+def name_in(location: Location) -> str:
+    """The server's name of the instance at a location."""
+    return location.path.partition("#")[0]
+
+
+def read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
+    """Read one frame over HTTP.
+
+    Where the server cannot take a frame out of its file, the whole file is read.
+
+    Parameters
+    ----------
+    location
+        With a URL.
+    index
+        Zero-based in the instance.
+    layout
+        How its pixels are written.
+
+    Raises
+    ------
+    RemoteError, AccessError, NotFoundError
+        The server does not give it; the message names series and frame.
+    """
+    try:
+        return _read_frame(location, index, layout)
+    except (RemoteError, PermissionError, NotFoundError) as error:
+        where = f"frame {index} of instance ...{location.sop_uid[-8:]} in series {location.series_uid}"
+        message = f"{where} could not be read: {error}"
+        if isinstance(error, RemoteError):
+            raise RemoteError(message, status=error.status) from None
+        raise type(error)(message) from None
+
+
+def _read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
+    server = server_of(address_of(location.url or ""))
+    name = (location.url, location.path, index)
+    held = _frames.get(name)
+    if held is not None:
+        syntax, _, pixels = held.partition(b"\0")
+        return RemoteFrame(pixels, syntax.decode(), is_whole_file=False)
+    sent = None
+    if _stands_alone(layout):
+        sent = server.frame(name_in(location), index, layout.transfer_syntax_uid)
+    if sent is None:
+        whole = server.read(name_in(location), 0, None)
+        return RemoteFrame(whole, layout.transfer_syntax_uid, is_whole_file=True)
+    data = sent.data if sent.is_native else _ITEM + len(sent.data).to_bytes(4, "little") + sent.data
+    _frames.put(name, sent.transfer_syntax_uid.encode() + b"\0" + data)
+    return RemoteFrame(data, sent.transfer_syntax_uid, is_whole_file=False)
+
+
+def _stands_alone(layout: PixelLayout) -> bool:
+    """Whether a frame means the same without its file; servers differ in how they give the others."""
+    if not layout.is_native:
+        return layout.transfer_syntax_uid != _DEFLATED
+    shared_bytes = layout.frame_bits % 8 and layout.number_of_frames > 1
+    return not (layout.transfer_syntax_uid == _BIG_ENDIAN or layout.high_bit is not None or shared_bytes)

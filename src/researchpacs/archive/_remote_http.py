@@ -1,0 +1,129 @@
+"""One way to ask over HTTP: time-outs on everything, typed errors without credentials, a bounded pool, multipart."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError as PoolError
+
+from researchpacs.archive._remote_address import Address, credentials_of
+from researchpacs.errors import AccessError, NotFoundError, RemoteError
+
+__all__ = [
+    "AS_IT_IS",
+    "AT_ONCE",
+    "TIMEOUT_S",
+    "error_of_status",
+    "first_part",
+    "new_session",
+    "telling_http_errors",
+    "unreachable",
+]
+
+AT_ONCE = 8
+"""Connections of this process to one server."""
+TIMEOUT_S = (5.0, 60.0)
+"""To connect, and between two pieces of an answer."""
+
+AS_IT_IS = {"Accept-Encoding": "identity"}
+"""Headers that keep a server from compressing pixels: that takes it longer than the network takes."""
+
+_RETRIES = Retry(
+    total=3,
+    connect=2,
+    read=1,
+    status=2,
+    status_forcelist=(502, 503),
+    allowed_methods=("GET", "HEAD"),
+    backoff_factor=0.2,
+    raise_on_status=False,
+)
+
+
+def new_session(address: Address) -> requests.Session:
+    """Open a session with at most `AT_ONCE` connections, and the credentials this process has for the address.
+
+    Without credentials ``~/.netrc`` is asked, as everywhere with requests.
+    """
+    session = requests.Session()
+    session.auth = credentials_of(address)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=AT_ONCE, pool_block=True, max_retries=_RETRIES))
+    return session
+
+
+@contextmanager
+def telling_http_errors(address: Address, what: str) -> Iterator[None]:
+    """Turn whatever requests raises into this project's errors.
+
+    Parameters
+    ----------
+    address
+        Who was asked.
+    what
+        What was asked for: a phrase with UIDs at most.
+    """
+    try:
+        yield
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        raise error_of_status(address, what, status) from None
+    # `from None`: the messages below it may quote a URL with a query.
+    except (requests.RequestException, PoolError, OSError) as error:
+        raise unreachable(address, what, error) from None
+    except ValueError:
+        raise RemoteError(f"{address.root} answered to {what} with what is no valid JSON") from None
+
+
+def error_of_status(address: Address, what: str, status: int | None) -> AccessError | NotFoundError | RemoteError:
+    """Make the error of an HTTP status; the body is not quoted, for it may name a person."""
+    if status == 401:
+        return AccessError(
+            f"{address.root} asks for a user and a password, or refuses those given; "
+            f"in this process: connect('{address.kind}+http(s)://user:secret@host...')"
+        )
+    if status == 403:
+        return AccessError(f"{address.root} does not allow this user {what}")
+    if status == 404:
+        return NotFoundError(f"{address.root} does not have what was asked for: {what}")
+    return RemoteError(f"{address.root} answered {what} with status {status}", status=status)
+
+
+def unreachable(address: Address, what: str, error: Exception | None = None) -> RemoteError:
+    """Make the error of a server that does not answer."""
+    slow = isinstance(error, requests.Timeout) or "timeout" in type(error).__name__.lower()
+    how = "did not answer in time" if slow else "cannot be reached, or broke off"
+    return RemoteError(f"{address.root} {how} when asked for {what}; look whether it runs, and try again")
+
+
+def first_part(content_type: str, body: bytes) -> tuple[str, bytes]:
+    """Take the first part out of a ``multipart/related`` body (RFC 2387); its content type and its bytes.
+
+    A body that is not multipart is its own and only part.
+    """
+    if not content_type.lower().startswith("multipart/"):
+        return content_type, body
+    found = re.search(r'boundary="?([^";,]+)"?', content_type)
+    if found is None:
+        raise RemoteError("an answer of several parts does not say what stands between them")
+    delimiter = b"--" + found.group(1).strip().encode("latin-1")
+    start = body.find(delimiter)
+    head_end = body.find(b"\r\n\r\n", start)
+    if start < 0 or head_end < 0:
+        raise RemoteError("an answer of several parts has none")
+    head = body[start + len(delimiter) : head_end].decode("latin-1")
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in head.split("\r\n") if line)
+    }
+    data = head_end + 4
+    end = body.find(b"\r\n" + delimiter, data)
+    length = fields.get("content-length", "")
+    if length.isdigit() and data + int(length) <= len(body):
+        end = data + int(length)
+    if end < 0:
+        raise RemoteError("an answer of several parts breaks off in the first")
+    return fields.get("content-type", ""), body[data:end]

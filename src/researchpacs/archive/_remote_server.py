@@ -1,0 +1,109 @@
+"""What a remote archive asks of its server: the joint between `RemoteArchive` and the protocols."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from researchpacs.archive._remote_address import Address
+from researchpacs.archive._remote_instance import Fetched
+from researchpacs.model import Identity
+
+__all__ = ["Feed", "FrameBytes", "Listing", "Server"]
+
+_NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A page of what came to a server."""
+
+    names: tuple[str, ...]
+    cursor: Mapping[str, Any]
+    """Where the next page begins, once these names are taken over."""
+    done: bool
+    listing: bool = False
+    """The server has to be asked for all it has: something was missed."""
+    other: bool = False
+    """It is not the database that was followed before: what is known may be something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that a server has."""
+
+    names: frozenset[str]
+    suspects: frozenset[str]
+    """Those among what is known that may have changed."""
+    cursor: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBytes:
+    """One frame as a server sent it."""
+
+    data: bytes = field(repr=False)
+    """Native pixels, or one codestream."""
+    transfer_syntax_uid: str
+    """In which it was sent."""
+
+    @property
+    def is_native(self) -> bool:
+        """Whether these are bare pixels."""
+        return self.transfer_syntax_uid in _NATIVE
+
+
+class Server(Protocol):
+    """One protocol, spoken to one server; instances have names, paths below its address."""
+
+    address: Address
+    pause_s: float
+    """How long what was asked counts as what is there."""
+
+    def probe(self) -> frozenset[str]:
+        """Check that it speaks the protocol; what it can do beside."""
+        ...
+
+    def feed(self, cursor: Mapping[str, Any], count: int) -> Feed:
+        """What came since; `count` instances are known."""
+        ...
+
+    def count(self) -> int | None:
+        """How many instances it has, where it says so."""
+        ...
+
+    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], *, thorough: bool) -> Listing:
+        """All it has; thorough looks for what was modified, too."""
+        ...
+
+    def fetch(self, names: Iterable[str]) -> Iterator[tuple[str, Fetched | None]]:
+        """Headers, in the order of the names; None for what is gone."""
+        ...
+
+    def read(self, name: str, offset: int, length: int | None) -> bytes:
+        """Bytes of a file."""
+        ...
+
+    def frame(self, name: str, index: int, transfer_syntax_uid: str) -> FrameBytes | None:
+        """One frame, zero-based; None where the server cannot take it out of its file."""
+        ...
+
+    def name_of(self, identity: Identity) -> str:
+        """The name that an instance has, or would have."""
+        ...
+
+    def holds(self, name: str) -> bool:
+        """Whether it has an instance."""
+        ...
+
+    def send(self, file: Path, identity: Identity) -> str | None:
+        """Store a file; the reason where it is not taken."""
+        ...
+
+    def delete(self, names: Collection[str]) -> None:
+        """Delete instances."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
