@@ -284,3 +284,20 @@ def test_housekeeping_changes_no_row_and_disturbs_no_reader(filled, monkeypatch)
     assert list(filled.home.catalog_data.rglob("*.parquet"))
     filled.catalog.sync(rebuild=True)
     assert contents(filled.catalog) == stepwise
+
+
+def test_a_lost_file_of_the_catalog_is_told_with_the_way_out(filled):
+    filled.take(slices(30))
+    filled.catalog.sync()
+    filled.reopen()
+    for path in filled.home.catalog_data.rglob("*.parquet"):
+        path.unlink()
+
+    for ask in (
+        lambda: filled.catalog.sql("select tags from instances").fetchall(),
+        lambda: filled.catalog.frames(small_ct().SeriesInstanceUID),
+    ):
+        with pytest.raises(ResearchPacsError, match="rebuild"):
+            ask()
+    filled.catalog.sync(rebuild=True)
+    assert len(filled.catalog.frames(small_ct().SeriesInstanceUID)) == 30

@@ -1,5 +1,6 @@
 """The ledger: nothing lost between threads, processes and forks, and each room's tables made once."""
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -220,3 +221,19 @@ def test_a_ledger_that_cannot_be_opened_is_told(home: Path):
     opened.ledger_path.mkdir()
     with pytest.raises(AccessError, match="opened"), Ledger(opened.ledger_path).reading():
         pass
+
+
+def test_a_full_disk_is_told_by_the_ledger(path: Path):
+    ledger = Ledger(path)
+    ledger.migrate("room", (_TABLE,))
+
+    def overfill() -> None:
+        with ledger.writing() as con:
+            (pages,) = con.execute("pragma page_count").fetchone()
+            con.execute(f"pragma max_page_count = {pages}")
+            con.executemany("insert into marks values (?, 1)", [("x" * 4096,)] * 100)
+
+    with pytest.raises(ResearchPacsError, match="space") as caught:
+        overfill()
+    assert isinstance(caught.value, OSError)
+    assert caught.value.errno == errno.ENOSPC

@@ -113,7 +113,7 @@ class Catalog:
         from researchpacs.catalog._frames import frames_of_series
 
         self.catch_up()
-        with self._using:
+        with self._using, telling_sql_errors("frames"):
             return frames_of_series(self._reader(), series_uid)
 
     def schema(self) -> Schema:

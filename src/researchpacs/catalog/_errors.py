@@ -18,6 +18,7 @@ _NEXT_STEP = {
     duckdb.ParserException: "see https://duckdb.org/docs/sql/introduction",
     duckdb.ConversionException: "try_cast(...) gives NULL where a value does not convert",
 }
+_OWN_FILE = "ducklake-"
 _READ_ONLY = "read-only mode"
 _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mismatch")
 
@@ -38,6 +39,11 @@ def telling_sql_errors(query: str) -> Iterator[None]:
 
 def _message(error: duckdb.Error, query: str) -> str:
     text = str(error).split("\n\nLINE ")[0].strip()
+    if isinstance(error, duckdb.IOException) and _OWN_FILE in text:
+        return (
+            "a file of the catalog is missing or damaged. It holds nothing that the archive does not: make it anew "
+            "with sync(rebuild=True) or `researchpacs sync --rebuild`"
+        )
     if _READ_ONLY in text:
         return (
             "the catalog is read-only: the archive's ingest() and delete() change it. "

@@ -5,6 +5,7 @@ even a connection of its own would trust locks that nobody holds (sqlite.org/how
 leave nothing to inherit: a fork waits until the other threads have given theirs back, and closes them.
 """
 
+import errno
 import os
 import sqlite3
 import threading
@@ -17,10 +18,18 @@ from pathlib import Path
 
 from researchpacs.errors import AccessError, ResearchPacsError, UnsupportedError
 
-__all__ = ["BUSY_S", "Connections"]
+__all__ = ["BUSY_S", "Connections", "DiskFullError"]
 
 BUSY_S = 60.0
 """How long a connection waits for another process's write."""
+
+
+class DiskFullError(ResearchPacsError, OSError):
+    """No space for what the ledger has to note; nothing of it is noted."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"no space left on the disk of {path}; free some and try again")
+        self.errno = errno.ENOSPC
 
 
 class Connections:
@@ -150,6 +159,8 @@ def _tell(error: sqlite3.DatabaseError, path: Path) -> None:
             f"{path} is damaged. Restore it from a backup; without one, ingest the folder {path.parent / 'archive'} "
             "into a new home: the instances are in its files, only what was kept beside them is lost"
         ) from error
+    if code == sqlite3.SQLITE_FULL:
+        raise DiskFullError(path) from error
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         raise AccessError(
             f"{path} cannot be opened for writing by this user; see who owns the folder and its files"
