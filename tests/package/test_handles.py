@@ -98,3 +98,11 @@ def test_a_closed_pacs_answers_nothing_more(pacs: rp.Pacs):
         with pytest.raises(InvalidInputError, match="closed"):
             ask()
     pacs.close()
+
+
+def test_an_identifier_given_for_a_uid_is_not_repeated(pacs: rp.Pacs):
+    with pytest.raises(NotFoundError) as caught:
+        pacs.series("MRN4711")
+    assert "4711" not in str(caught.value)
+    with pytest.raises(NotFoundError, match=r"1\.2\.840"):
+        pacs.series("1.2.840")

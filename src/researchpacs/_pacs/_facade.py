@@ -318,8 +318,10 @@ class Pacs:
         if len(exact or found) == 1:
             return (exact or found)[0]
         if not found:
-            raise NotFoundError(f"no {level} here has a {keyword} that begins with {uid}")
-        raise InvalidInputError(f"more than one {level} has a {keyword} that begins with {uid}; give more of it")
+            raise NotFoundError(f"no {level} here has a {keyword} that begins with {_shown(uid)}; search() lists them")
+        raise InvalidInputError(
+            f"more than one {level} has a {keyword} that begins with {_shown(uid)}; give more of it"
+        )
 
     def _series_of(self, uids: Sequence[str]) -> list[Series]:
         return list(self.search("series", SeriesInstanceUID=list(uids)))
@@ -342,6 +344,11 @@ _PLURALS: dict[Level, str] = {
     "series": "series",
     "instance": "instances",
 }
+
+
+def _shown(uid: str) -> str:
+    """Repeat what is a UID; a patient's identifier given in its place stays out of the message."""
+    return uid if "." in uid and uid.replace(".", "").isdecimal() else "that"
 
 
 def _plain_uid(uid: str) -> str:

@@ -118,7 +118,7 @@ class Search:
         try:
             return self._all()[at]
         except IndexError:
-            raise _NoHitError(
+            raise NoHitError(
                 f"there is no hit {at}: {len(self)} match; first() gives None instead, print(hits.sql) shows the query"
             ) from None
 
@@ -215,7 +215,7 @@ class Search:
         return self._catalog.sql(text, **self._query.params)
 
 
-class _NoHitError(NotFoundError, IndexError):
+class NoHitError(NotFoundError, IndexError):
     """Past the end: an error of the contract, and what Python expects of a sequence."""
 
 
