@@ -40,6 +40,10 @@ class Sink(Protocol):
         """Take a fragment; whatever goes wrong is kept for later, because the rest has to be read anyway."""
         ...
 
+    def discard(self) -> None:
+        """Forget what there is: the rest will not come."""
+        ...
+
 
 class Memory:
     """A sink for the short data sets of queries; what is longer is a breach of the protocol."""
@@ -52,6 +56,10 @@ class Memory:
         if len(self.data) + len(data) > _LONGEST_IDENTIFIER:
             raise ProtocolError(f"the peer sent an identifier of more than {_LONGEST_IDENTIFIER} bytes")
         self.data += data
+
+    def discard(self) -> None:
+        """Forget it."""
+        self.data.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +279,17 @@ class Association:
 
     def _data_set(self, context: Context, command: Command) -> Sink:
         sink = self.sink_of(context, command)
-        while True:
-            fragment = self._following()
-            if fragment.is_command or fragment.context_id != context.id:
-                raise ProtocolError("the peer sent a command within a data set")
-            sink.write(fragment.data)
-            if fragment.is_last:
-                return sink
+        try:
+            while True:
+                fragment = self._following()
+                if fragment.is_command or fragment.context_id != context.id:
+                    raise ProtocolError("the peer sent a command within a data set")
+                sink.write(fragment.data)
+                if fragment.is_last:
+                    return sink
+        except BaseException:
+            sink.discard()
+            raise
 
     def _context_of(self, fragment: Fragment) -> Context:
         context = self._contexts.get(fragment.context_id)

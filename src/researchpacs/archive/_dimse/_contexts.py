@@ -1,5 +1,6 @@
 """Which SOP classes and transfer syntaxes we speak, and what an association agrees on (PS3.7 D.3.2, D.3.3.4)."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,7 @@ FIND: Mapping[str, str] = {"patient": "1.2.840.10008.5.1.4.1.2.1.1", "study": "1
 MOVE: Mapping[str, str] = {"patient": "1.2.840.10008.5.1.4.1.2.1.2", "study": "1.2.840.10008.5.1.4.1.2.2.2"}
 GET: Mapping[str, str] = {"patient": "1.2.840.10008.5.1.4.1.2.1.3", "study": "1.2.840.10008.5.1.4.1.2.2.3"}
 
+_UID = re.compile(r"[0-9.]{1,64}")
 _ACCEPTED, _USER_REJECTED, _NO_SOP_CLASS, _NO_TRANSFER_SYNTAX = 0, 1, 3, 4
 
 
@@ -89,7 +91,9 @@ def agree(proposals: Iterable[Proposal], *, served: Collection[str], storage: bo
 
 def is_storage(sop_class_uid: str) -> bool:
     """Whether instances of this class can be stored: any known storage class, and any class nobody knows."""
-    return sop_class_uid in _storage_classes() or sop_class_uid not in UID_dictionary
+    if sop_class_uid in UID_dictionary:
+        return sop_class_uid in _storage_classes()
+    return _UID.fullmatch(sop_class_uid) is not None
 
 
 @cache
@@ -106,7 +110,7 @@ def _storage_classes() -> frozenset[str]:
         uid for uid, (name, kind, *_) in UID_dictionary.items() if kind == "SOP Class" and name.find("Storage") > 0
     }
     others = {COMMITMENT, "1.2.840.10008.1.20.2", "1.2.840.10008.1.3.10"}
-    return (frozenset(sop_class._STORAGE_CLASSES.values()) | listed) - others
+    return (frozenset(map(str, sop_class._STORAGE_CLASSES.values())) | listed) - others
 
 
 def _agree(proposal: Proposal, served: Collection[str], *, storage: bool) -> Context:

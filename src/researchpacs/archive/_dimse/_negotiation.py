@@ -1,6 +1,8 @@
 """A-ASSOCIATE PDUs to and from plain values (PS3.8 9.3.2 to 9.3.4, PS3.7 annex D), by pynetdicom's codecs."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydicom.uid import UID
@@ -18,6 +20,7 @@ from researchpacs.archive._dimse._contexts import Context, Proposal
 from researchpacs.archive._dimse._errors import ProtocolError
 from researchpacs.archive._dimse._pdu import ASSOCIATE_AC, ASSOCIATE_RQ, LONGEST_PDU
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
+from researchpacs.dicom.values import reading_quietly
 
 __all__ = ["VERSION_NAME", "Answer", "Request", "answer_of", "encode_answer", "encode_request", "request_of"]
 
@@ -102,6 +105,11 @@ def encode_request(request: Request) -> bytes:
 
 def encode_answer(request: Request, contexts: Sequence[Context]) -> bytes:
     """Write the body of an A-ASSOCIATE-AC."""
+    with reading_quietly():  # a context that is refused may be named by anything
+        return _answer(request, contexts)
+
+
+def _answer(request: Request, contexts: Sequence[Context]) -> bytes:
     primitive = _primitive(request)
     results = []
     for one in contexts:
@@ -116,12 +124,24 @@ def encode_answer(request: Request, contexts: Sequence[Context]) -> bytes:
 
 def _decoded(kind: "type[A_ASSOCIATE_RQ | A_ASSOCIATE_AC]", number: int, body: bytes) -> A_ASSOCIATE:
     try:
-        pdu = kind()
-        pdu.decode(bytes([number, 0]) + len(body).to_bytes(4, "big") + bytes(body))
-        return pdu.to_primitive()
+        with reading_quietly(), _codec_quiet():
+            pdu = kind()
+            pdu.decode(bytes([number, 0]) + len(body).to_bytes(4, "big") + bytes(body))
+            return pdu.to_primitive()
     # The codec raises whatever a broken item trips over; all of them mean the same to the peer.
     except Exception as error:
         raise ProtocolError(f"the peer's association PDU cannot be read ({type(error).__name__})") from None
+
+
+@contextmanager
+def _codec_quiet() -> Iterator[None]:
+    """Keep in what pynetdicom logs of every bad byte, with a traceback each; the caller logs one line."""
+    logger = logging.getLogger("pynetdicom.utils")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _longest(primitive: A_ASSOCIATE) -> int:
