@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import researchpacs as rp
-from researchpacs.errors import ResearchPacsError
+from researchpacs.errors import MissingExtraError, ResearchPacsError
 
 if TYPE_CHECKING:
     from researchpacs.ingest import IngestReport
@@ -131,6 +131,48 @@ def demo(home: Path | None, output: Path, as_json: bool) -> None:
         _print_json({"page": str(page)})
     else:
         click.echo(f"The quick start with its pictures: {page}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to answer at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8042, show_default=True, help="0 takes a free one.")
+@click.option("--users", type=click.Path(path_type=Path), help="File of users; without it a new token is printed.")
+@click.option("--no-auth", is_flag=True, help="Let everybody on this machine in; on loopback only.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
+@click.option("--insecure", is_flag=True, help="Allow other machines to connect without TLS.")
+@click.pass_obj
+def serve(home: Path | None, /, *, host: str, port: int, users: Path | None, no_auth: bool, **options: Any) -> None:
+    """Serve the archive as an Orthanc would."""
+    from researchpacs.config import Settings
+
+    try:
+        from researchpacs.server import serve as server
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a server", "server") from error
+    folder = Settings.load(home).home
+    access = server.access_for(users=users, no_auth=no_auth)
+
+    def ready(url: str) -> None:
+        click.echo(f"researchpacs serves {folder} at {url}")
+        if access.token is not None:
+            click.echo(f"token: {access.token}  (Bearer, or the password of any user name)")
+
+    address = server.Address(host, port, options["tls_cert"], options["tls_key"])
+    server.serve(folder, address, access, insecure=options["insecure"], ready=ready)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--users", required=True, type=click.Path(path_type=Path), help="File of users; made if there is none.")
+@click.option("--role", type=click.Choice(["read", "write", "admin"]), default="read", show_default=True)
+@click.password_option(help="Asked for where it is not given.")
+def user(name: str, users: Path, role: Any, password: str) -> None:
+    """Add NAME to a file of users for `serve`, or give a new password and role."""
+    from researchpacs.server.auth import User, hash_password, write_user
+
+    write_user(users, User(name, role, hash_password(password)))
+    click.echo(f"{name} may {role}")
 
 
 def _as_filters(filters: Iterable[str]) -> dict[str, Any]:

@@ -3,16 +3,21 @@
 Endpoints are plain functions, which Starlette runs in its thread pool, so that a slow disk holds up nobody else.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 from researchpacs.server import orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
+from researchpacs.server.bugs import BugMiddleware
 from researchpacs.server.limits import Limits, LimitsMiddleware
 from researchpacs.server.slashes import TrailingSlashMiddleware
+from researchpacs.server.stable import STABLE_AGE_S, StableWatch
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -20,7 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(pacs: "Pacs", *, access: Access, limits: Limits = Limits()) -> Starlette:  # noqa: B008 - frozen
+def create_app(
+    pacs: "Pacs",
+    *,
+    access: Access,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    origins: Sequence[str] = (),
+    stable_age_s: float = STABLE_AGE_S,
+) -> Starlette:
     """Make the application.
 
     Parameters
@@ -31,16 +43,28 @@ def create_app(pacs: "Pacs", *, access: Access, limits: Limits = Limits()) -> St
         Who may come in.
     limits
         What a request may cost; ``request.app.state.limits``.
+    origins
+        Web pages of other origins that may ask (CORS), such as ``"https://viewer.example.org"``; none by default.
+    stable_age_s
+        How long nothing may have come for an object before it is announced as stable.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        with StableWatch(pacs, age_s=stable_age_s):
+            yield
 
     app = Starlette(
         routes=_routes(pacs),
         middleware=[
+            *_cross_origin(origins),
             Middleware(TrailingSlashMiddleware),
             Middleware(LimitsMiddleware, limits=limits),
             Middleware(AccessMiddleware, access=access),
+            Middleware(BugMiddleware),
         ],
         exception_handlers=orthanc.HANDLERS,
+        lifespan=lifespan,
     )
     app.state.pacs = pacs
     app.state.limits = limits
@@ -49,3 +73,18 @@ def create_app(pacs: "Pacs", *, access: Access, limits: Limits = Limits()) -> St
 
 def _routes(pacs: "Pacs") -> list[BaseRoute]:
     return [*orthanc.routes(pacs)]
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """Before all others: a browser asks without credentials first."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Accept", "Authorization", "Content-Type", "If-Match", "Range"],
+            expose_headers=["Content-Location", "ETag", "Warning"],
+        )
+    ]

@@ -116,15 +116,9 @@ def _on_our_error(request: Request, error: Exception) -> Response:
     return error_response(request, OrthancError(status, str(error)))
 
 
-def _on_bug(request: Request, _: Exception) -> Response:
-    # The message may quote a file, so only the log of the server has it.
-    return error_response(request, OrthancError(500))
-
-
 HANDLERS: dict[Any, Callable[[Request, Exception], Response]] = {
     OrthancError: _on_orthanc_error,
     HTTPException: _on_http_error,
     ResearchPacsError: _on_our_error,
-    Exception: _on_bug,
 }
 """For Starlette's ``exception_handlers``."""
