@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
-from researchpacs.server import orthanc
+from researchpacs.server import dicomweb, orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
 from researchpacs.server.bugs import BugMiddleware
 from researchpacs.server.limits import Limits, LimitsMiddleware
@@ -72,7 +72,7 @@ def create_app(
 
 
 def _routes(pacs: "Pacs") -> list[BaseRoute]:
-    return [*orthanc.routes(pacs)]
+    return [*dicomweb.routes(pacs), *orthanc.routes(pacs)]
 
 
 def _cross_origin(origins: Sequence[str]) -> list[Middleware]:

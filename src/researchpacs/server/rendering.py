@@ -1,0 +1,180 @@
+"""Stored values to a picture: Modality LUT, VOI LUT, presentation, then 8 bits a sample (PS3.4 N.2, PS3.3 C.11).
+
+What a person would see on an ordinary screen: no ICC profile, no overlays, no annotations.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+
+from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.dicom.values import reading_quietly
+from researchpacs.errors import InvalidInputError, PixelDataError
+
+__all__ = ["Function", "VoiWindow", "encode_picture", "picture_of"]
+
+Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiWindow:
+    """Window Center and Window Width, in rescaled values, with their function (PS3.3 C.11.2.1)."""
+
+    center: float
+    width: float
+    function: Function = "LINEAR"
+
+    def __post_init__(self) -> None:
+        least = 1.0 if self.function == "LINEAR" else 0.0
+        if not (math.isfinite(self.center) and math.isfinite(self.width) and self.width >= least and self.width > 0):
+            raise InvalidInputError("a window has a finite center, and a width of 1 or more (LINEAR) or above 0")
+
+
+def picture_of(
+    values: np.ndarray, header: Dataset, layout: PixelLayout, index: int, *, window: VoiWindow | None = None
+) -> np.ndarray:
+    """Turn a frame's stored values into what is shown.
+
+    Parameters
+    ----------
+    values
+        ``(rows, columns)`` or ``(rows, columns, 3)`` in RGB, as `researchpacs.dicom.pixels.decode_frame` gives them.
+    header
+        The instance's data set; its pixels need not be in it.
+    index
+        Zero-based frame.
+    window
+        By default the instance's first window or VOI LUT, else one that fits the values.
+
+    Returns
+    -------
+    picture
+        uint8, the shape of a grey or RGB image.
+
+    Raises
+    ------
+    PixelDataError
+        The instance's own tables cannot be applied.
+    """
+    with reading_quietly():
+        try:
+            if layout.samples_per_pixel == 3:
+                return _eight_bits(values, layout.bits_stored)
+            if layout.photometric_interpretation == "PALETTE COLOR":
+                return _palette(values, header)
+            return _grey(values, _transformations(header, index), layout, window)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+            raise PixelDataError(
+                f"the frame cannot be shown: a table or a window is broken ({type(error).__name__})"
+            ) from None
+
+
+def encode_picture(picture: np.ndarray, media_type: str, *, quality: int = 90) -> bytes:
+    """Write a picture as image/jpeg, image/png or image/gif."""
+    kind = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}[media_type]
+    options: dict[str, Any] = {"quality": quality} if kind == "JPEG" else {}
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _grey(values: np.ndarray, transformations: Dataset, layout: PixelLayout, window: VoiWindow | None) -> np.ndarray:
+    rescaled = np.asarray(apply_modality_lut(values, transformations), np.float64)
+    window = window or _own_window(transformations)
+    if window is None and "VOILUTSequence" in transformations and values.dtype.kind in "iu":
+        table = np.asarray(apply_voi(rescaled.astype(np.int64), transformations), np.float64)
+        bits = int(transformations.VOILUTSequence[0].LUTDescriptor[2])
+        shown = table / (2**bits - 1)
+    else:
+        shown = _windowed(rescaled, window or _fitting(rescaled))
+    if layout.photometric_interpretation == "MONOCHROME1":
+        shown = 1.0 - shown
+    levels: np.ndarray = np.rint(np.clip(np.nan_to_num(shown, nan=0.0), 0.0, 1.0) * 255).astype(np.uint8)
+    return levels
+
+
+def _windowed(values: np.ndarray, window: VoiWindow) -> np.ndarray:
+    """Values from 0, black, to 1, white."""
+    if window.function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            shown: np.ndarray = 1.0 / (1.0 + np.exp(-4.0 * (values - window.center) / window.width))
+        return shown
+    if window.function == "LINEAR_EXACT":
+        exact: np.ndarray = (values - window.center) / window.width + 0.5
+        return exact
+    if window.width == 1.0:
+        return (values > window.center - 0.5).astype(np.float64)
+    return (values - (window.center - 0.5)) / (window.width - 1.0) + 0.5
+
+
+def _fitting(values: np.ndarray) -> VoiWindow:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return VoiWindow(0.5, 1.0, "LINEAR_EXACT")
+    low, high = (float(end) for end in np.percentile(known, (0.5, 99.5)))
+    if not high > low:
+        low, high = float(known.min()), float(known.max())
+    return VoiWindow((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
+
+
+def _own_window(transformations: Dataset) -> VoiWindow | None:
+    center, width = (_first(transformations.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None:
+        return None
+    function = str(transformations.get("VOILUTFunction") or "LINEAR").strip().upper()
+    known: Function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"  # type: ignore[assignment]
+    try:
+        return VoiWindow(center, width, known)
+    except InvalidInputError:
+        return None  # a width of zero and the like: real scanners write them
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    one = value[0] if hasattr(value, "__iter__") and not isinstance(value, str) else value
+    return float(one)
+
+
+def _transformations(header: Dataset, index: int) -> Dataset:
+    """Rescale, VOI and their tables of one frame, wherever the instance has them (PS3.3 C.7.6.16.2.9, 2.10)."""
+    made = Dataset()
+    for keyword in ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"):
+        if keyword in header:
+            made[keyword] = header[keyword]
+    for keyword in ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"):
+        if keyword in header:
+            made[keyword] = header[keyword]
+    for keyword in ("PixelRepresentation", "BitsStored", "PhotometricInterpretation"):
+        if keyword in header:
+            made[keyword] = header[keyword]
+    for group in _functional_groups(header, index):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name) or ():
+                made.update({element.tag: element for element in item})
+    return made
+
+
+def _functional_groups(header: Dataset, index: int) -> Iterator[Dataset]:
+    yield from (header.get("SharedFunctionalGroupsSequence") or ())[:1]
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
+    if index < len(per_frame):
+        yield per_frame[index]
+
+
+def _palette(values: np.ndarray, header: Dataset) -> np.ndarray:
+    colours = apply_color_lut(values, header)
+    return _eight_bits(colours, colours.dtype.itemsize * 8)
+
+
+def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    if bits <= 8:
+        return np.ascontiguousarray(values.astype(np.uint8))
+    return np.ascontiguousarray((values >> (bits - 8)).astype(np.uint8))
