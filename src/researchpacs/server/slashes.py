@@ -1,4 +1,6 @@
-"""A trailing slash changes nothing: peers write both."""
+"""Slashes that change nothing: at the end of a path, and doubled. Peers write both."""
+
+import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,7 +8,9 @@ __all__ = ["TrailingSlashMiddleware"]
 
 
 class TrailingSlashMiddleware:
-    """Answers ``/studies/`` as ``/studies``, without a redirect, which not every client follows with a body.
+    """Answers ``/studies/`` and ``//studies`` as ``/studies``.
+
+    There is no redirect, which not every client follows with a body.
 
     Parameters
     ----------
@@ -21,6 +25,6 @@ class TrailingSlashMiddleware:
         """Pass the request on."""
         if scope["type"] == "http":
             root = scope.get("root_path", "")
-            path = scope["path"].removeprefix(root).rstrip("/")
+            path = re.sub("/{2,}", "/", scope["path"].removeprefix(root)).rstrip("/")
             scope = {**scope, "path": root + (path or "/")}
         await self.app(scope, receive, send)

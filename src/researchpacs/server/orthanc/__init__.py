@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from researchpacs.server.orthanc import attachments, changes, find, jobs, labels, metadata, resources, system, uploads
+from researchpacs.server.orthanc import (
+    attachments,
+    changes,
+    find,
+    gathered,
+    jobs,
+    labels,
+    metadata,
+    resources,
+    system,
+    uploads,
+)
 from researchpacs.server.orthanc.errors import HANDLERS
 
 if TYPE_CHECKING:
@@ -15,5 +26,5 @@ __all__ = ["HANDLERS", "routes"]
 
 def routes(pacs: "Pacs") -> list[Route]:
     """All routes, each module's own."""
-    modules = (system, changes, find, uploads, jobs, labels, metadata, attachments, resources)
+    modules = (system, changes, find, uploads, gathered, jobs, labels, metadata, attachments, resources)
     return [route for module in modules for route in module.routes(pacs)]

@@ -12,12 +12,15 @@ from pydicom.tag import BaseTag
 from researchpacs.archive import Stored
 from researchpacs.dicom.header import read_header
 from researchpacs.dicom.values import reading_quietly
+from researchpacs.server.orthanc.answers import flag
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from researchpacs._pacs import Pacs
     from researchpacs.server.orthanc.objects import Format
 
-__all__ = ["LONGEST", "as_tags", "header_of", "text_of", "text_value"]
+__all__ = ["LONGEST", "as_tags", "form_of_tags", "header_of", "shown_tags", "text_of", "text_value"]
 
 LONGEST = 256
 """Characters of a value that is shown; longer ones are asked for by ``content``."""
@@ -32,6 +35,16 @@ def header_of(pacs: "Pacs", stored: Stored) -> Dataset:
         dataset_offset=stored.dataset_offset,
         transfer_syntax_uid=stored.transfer_syntax_uid,
     )
+
+
+def form_of_tags(request: "Request") -> "Format":
+    """How ``tags`` spells them: in full unless asked otherwise."""
+    return "simple" if flag(request, "simplify") else "short" if flag(request, "short") else "full"
+
+
+def shown_tags(pacs: "Pacs", stored: Stored, form: "Format", *, longest: int = LONGEST) -> dict[str, Any]:
+    """The tags of a stored instance."""
+    return as_tags(header_of(pacs, stored), form, pixels=stored.header_length < stored.size, longest=longest)
 
 
 def text_of(ds: Dataset, keyword: str) -> str | None:
