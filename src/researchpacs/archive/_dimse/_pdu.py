@@ -5,6 +5,7 @@ presentation data values, each with a length, a context id, a message control he
 """
 
 import contextlib
+import io
 import select
 import socket
 import ssl
@@ -109,20 +110,23 @@ class Wire:
         length
             Bytes to send from a file, from where it stands.
         """
-        chunk = min(longest - _VALUE_HEADER.size if longest else _LARGEST_CHUNK, _LARGEST_CHUNK)
+        chunk = min(longest - _VALUE_HEADER.size if longest else _LARGEST_CHUNK, _LARGEST_CHUNK) & ~1
+        file = io.BytesIO(data) if isinstance(data, bytes) else data
         left = len(data) if isinstance(data, bytes) else length or 0
-        position, control = 0, _COMMAND if is_command else 0
-        buffer = bytearray(_DATA_HEADER.size + min(chunk, left))
+        control = _COMMAND if is_command else 0
+        buffer = bytearray(_DATA_HEADER.size + min(chunk, left + 1))
         while True:
             size = min(chunk, left)
-            body = memoryview(buffer)[: _DATA_HEADER.size + size]
-            if isinstance(data, bytes):
-                body[_DATA_HEADER.size :] = data[position : position + size]
-            elif data.readinto(body[_DATA_HEADER.size :]) != size:  # type: ignore[attr-defined]
+            # A fragment has an even number of bytes (PS3.8 9.3.5.1); only a deflated data set may have an odd one
+            # (PS3.5 A.5), which a zero completes.
+            padded = size + size % 2
+            body = memoryview(buffer)[: _DATA_HEADER.size + padded]
+            body[-1:] = b"\0"
+            if file.readinto(body[_DATA_HEADER.size : _DATA_HEADER.size + size]) != size:  # type: ignore[attr-defined]
                 raise GoneError("the file that is being sent ended early")
-            left, position = left - size, position + size
+            left -= size
             _DATA_HEADER.pack_into(
-                body, 0, DATA, size + _VALUE_HEADER.size, size + 2, context_id, control | (0 if left else _LAST)
+                body, 0, DATA, padded + _VALUE_HEADER.size, padded + 2, context_id, control | (0 if left else _LAST)
             )
             self._write(body)
             if not left:

@@ -1,5 +1,6 @@
 """C-FIND as SCU (PS3.4 C.4.1): keyword filters out, data sets back."""
 
+import calendar
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydicom import Dataset
@@ -13,12 +14,14 @@ from researchpacs.archive._dimse._identifier import read_identifier, write_ident
 from researchpacs.archive._dimse._request import associated, granted
 from researchpacs.archive._peers import Peer
 from researchpacs.dicom.keywords import LEVELS, MAIN, nearest
+from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError, RemoteError
 from researchpacs.model import Level
 
 __all__ = ["LEVEL_NAMES", "find", "root_of"]
 
 LEVEL_NAMES: Mapping[Level, str] = {"patient": "PATIENT", "study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
+_DATE_DIGITS = 8
 _PENDING = frozenset({0xFF00, 0xFF01})
 _COUNTS: Mapping[Level, tuple[str, ...]] = {
     "patient": (),
@@ -83,20 +86,37 @@ def _identifier(level: Level, filters: Mapping[str, object]) -> Dataset:
             meant = nearest(keyword)
             hint = f"; did you mean {meant}?" if meant else ""
             raise InvalidInputError(f"{keyword!r} is no DICOM keyword{hint}")
-        wanted = filters.get(keyword)
-        ds[tag] = DataElement(tag, dictionary_VR(keyword).split(" ")[0], None if wanted is None else _text(wanted))
+        vr, wanted = dictionary_VR(keyword).split(" ")[0], filters.get(keyword)
+        with reading_quietly():  # wildcards and ranges break the rules of most VRs, and are what a query is made of
+            ds[tag] = DataElement(tag, vr, None if wanted is None else _text(wanted, vr))
     ds.QueryRetrieveLevel = LEVEL_NAMES[level]
     return ds
 
 
-def _text(wanted: object) -> str | list[str] | int:
+def _text(wanted: object, vr: str) -> str | list[str] | int:
     if isinstance(wanted, tuple):
         if len(wanted) != 2:
             raise InvalidInputError("a range is (low, high), each a value or None for an open end")
-        low, high = ("" if end is None else str(end).replace("-", "") for end in wanted)
-        return f"{low}-{high}"
+        low, high = ("" if end is None else str(end).replace("-", "").replace(":", "") for end in wanted)
+        return f"{_first_day(low)}-{_last_day(high)}" if vr == "DA" else f"{low}-{high}"
+    if vr == "DA" and 0 < len(plain := str(wanted).replace("-", "")) < _DATE_DIGITS and plain.isdigit():
+        return _text((plain, plain), vr)
     if isinstance(wanted, int):
         return wanted
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return [str(one) for one in wanted]
     return str(wanted)
+
+
+def _first_day(date: str) -> str:
+    """Complete a date that is cut short, so that a range covers the whole of its first period."""
+    return {4: f"{date}0101", 6: f"{date}01"}.get(len(date), date)
+
+
+def _last_day(date: str) -> str:
+    """The same for its last period."""
+    if len(date) == 4:
+        return f"{date}1231"
+    if len(date) == 6 and date.isdigit() and "01" <= date[4:] <= "12":
+        return f"{date}{calendar.monthrange(int(date[:4]), int(date[4:]))[1]:02}"
+    return date

@@ -26,7 +26,8 @@ _SOME_FAILED = 0xB000
 _CANNOT_UNDERSTAND, _OUT_OF_RESOURCES = 0xC000, 0xA700
 _MOST_BYTES = 16 << 30
 _MOST_CLASSES = 127
-_COMPRESSED = (
+# Compressed ones by how often they are met; then big endian and deflated.
+_OTHERS = (
     "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.4.70",
     "1.2.840.10008.1.2.4.80",
@@ -37,6 +38,8 @@ _COMPRESSED = (
     "1.2.840.10008.1.2.4.51",
     "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
 )
 
 Store = Callable[[Iterable[Incoming]], Iterator[Outcome]]
@@ -109,10 +112,12 @@ def move(
 
 
 def _storage_proposals(sop_class_uids: Sequence[str]) -> Iterator[Proposal]:
-    """Offer each class compressed, one transfer syntax a context, so that it can come as it is stored, and native."""
+    """Offer each class in many transfer syntaxes, one a context, so that it can come as it is stored."""
     room = _MOST_CLASSES // max(1, len(sop_class_uids))
-    choices: list[Sequence[str]] = [(EXPLICIT, IMPLICIT), *((uid,) for uid in _COMPRESSED)]
-    pairs = [(uid, choice) for uid in sop_class_uids for choice in choices[: max(1, room)]]
+    choices: list[Sequence[str]] = [(EXPLICIT,), (IMPLICIT,), *((uid,) for uid in _OTHERS)]
+    if room < 2:
+        choices = [(EXPLICIT, IMPLICIT)]
+    pairs = [(uid, choice) for uid in sop_class_uids for choice in choices[:room]]
     for number, (uid, choice) in enumerate(pairs[:_MOST_CLASSES]):
         yield Proposal(2 * number + 3, uid, choice, scu_role=False, scp_role=True, has_roles=True)
 
