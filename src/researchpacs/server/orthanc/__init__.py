@@ -9,6 +9,8 @@ from researchpacs.server.orthanc import (
     changes,
     find,
     gathered,
+    images,
+    instances,
     jobs,
     labels,
     metadata,
@@ -26,5 +28,18 @@ __all__ = ["HANDLERS", "routes"]
 
 def routes(pacs: "Pacs") -> list[Route]:
     """All routes, each module's own."""
-    modules = (system, changes, find, uploads, gathered, jobs, labels, metadata, attachments, resources)
+    modules = (
+        system,
+        changes,
+        find,
+        uploads,
+        images,
+        gathered,
+        jobs,
+        labels,
+        metadata,
+        attachments,
+        instances,
+        resources,
+    )
     return [route for module in modules for route in module.routes(pacs)]

@@ -1,0 +1,245 @@
+"""Pictures of an instance's frames, and their numbers: ``preview``, ``rendered``, ``image-uint8``, ``raw``, ``numpy``.
+
+| route | values |
+|---|---|
+| preview | stored values stretched from the darkest to the brightest, 8 bits |
+| rendered | as a person sees them: rescaled, windowed, in the size asked for, 8 bits |
+| image-uint8, image-uint16, image-int16 | stored values, cut off at the type's range |
+| raw | the bytes of the frame as they are written |
+| numpy | ``(frame, row, column, sample)``, rescaled to float32 unless asked otherwise |
+"""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL.Image
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from researchpacs.archive import Stored
+from researchpacs.server.orthanc.answers import as_json
+from researchpacs.server.orthanc.errors import OrthancError
+from researchpacs.server.orthanc.frames import Image
+from researchpacs.server.rendering import VoiWindow, picture_of
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["routes"]
+
+_PICTURES = ("image/png", "image/jpeg")
+_Integers = type[np.uint8] | type[np.uint16] | type[np.int16]
+_TYPES: Mapping[str, _Integers] = {"image-uint8": np.uint8, "image-uint16": np.uint16, "image-int16": np.int16}
+_LARGEST = 8192
+"""Pixels to a side that a picture is scaled to at most."""
+_NPY_BYTES = 2 << 30
+"""What an array may take, as it is made in memory."""
+_PARTS = ("image-int16", "image-uint16", "image-uint8", "numpy", "preview", "raw", "rendered")
+
+Answer = Callable[[Image, int, Request], Response]
+
+
+def routes(pacs: "Pacs") -> list[Route]:
+    """The routes of this module."""
+    answers: dict[str, Answer] = {
+        "preview": _preview,
+        "rendered": _rendered,
+        **{name: _typed(dtype) for name, dtype in _TYPES.items()},
+    }
+    base, found = "/instances/{id}", list[Route]()
+    for name, answer in answers.items():
+        found.append(Route(f"{base}/{name}", _of_frame(pacs, answer), methods=["GET"]))
+        found.append(Route(f"{base}/frames/{{frame}}/{name}", _of_frame(pacs, answer), methods=["GET"]))
+    return [
+        *found,
+        Route(f"{base}/frames", _frames(pacs), methods=["GET"]),
+        Route(f"{base}/frames/{{frame}}", _of_frame(pacs, _parts), methods=["GET"]),
+        Route(f"{base}/frames/{{frame}}/raw", _of_frame(pacs, _raw), methods=["GET"]),
+        Route(f"{base}/frames/{{frame}}/numpy", _of_frame(pacs, _numpy_frame), methods=["GET"]),
+        Route(f"{base}/numpy", _numpy_instance(pacs), methods=["GET"]),
+        Route("/series/{id}/numpy", _numpy_series(pacs), methods=["GET"]),
+    ]
+
+
+def _of_frame(pacs: "Pacs", answer: Answer) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        text = request.path_params.get("frame", "0")
+        with Image(_stored(pacs, request)) as image:
+            if not text.isdigit() or len(text) > 9 or int(text) >= image.layout.number_of_frames:
+                raise OrthancError(404)
+            return answer(image, int(text), request)
+
+    return endpoint
+
+
+def _stored(pacs: "Pacs", request: Request) -> Stored:
+    found = pacs.archive.resources.one("instance", request.path_params["id"])
+    if found is None or found.stored is None:
+        raise OrthancError(404)
+    return found.stored
+
+
+def _frames(pacs: "Pacs") -> Callable[[Request], Response]:
+    def frames(request: Request) -> Response:
+        with Image(_stored(pacs, request)) as image:
+            return as_json(list(range(image.layout.number_of_frames)))
+
+    return frames
+
+
+def _parts(_: Image, __: int, ___: Request) -> Response:
+    return as_json(list(_PARTS))
+
+
+def _preview(image: Image, index: int, request: Request) -> Response:
+    frame = image.decoded_frame(index)
+    if frame.ndim == 3 or image.layout.photometric_interpretation == "PALETTE COLOR":
+        return _picture(picture_of(frame, image.header, image.layout, index), request)
+    values = frame.astype(np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    shown = np.zeros(values.shape) if high <= low else (values - low) / (high - low) * 255
+    if image.layout.photometric_interpretation == "MONOCHROME1":
+        shown = 255 - shown
+    return _picture(np.rint(np.nan_to_num(shown)).astype(np.uint8), request)
+
+
+def _rendered(image: Image, index: int, request: Request) -> Response:
+    window = None
+    center, width = (_real(request, name) for name in ("window-center", "window-width"))
+    if center is not None and width is not None:
+        window = VoiWindow(center, width)
+    picture = picture_of(image.decoded_frame(index), image.header, image.layout, index, window=window)
+    return _picture(_scaled(picture, request), request)
+
+
+def _scaled(picture: np.ndarray, request: Request) -> np.ndarray:
+    """Fit a picture into the width and height asked for, keeping its proportions."""
+    wide, tall = (int(_real(request, name) or 0) for name in ("width", "height"))
+    if wide <= 0 and tall <= 0:
+        return picture
+    rows, columns = picture.shape[:2]
+    factor = min(wide / columns if wide > 0 else np.inf, tall / rows if tall > 0 else np.inf)
+    size = (max(1, round(columns * factor)), max(1, round(rows * factor)))
+    if max(size) > _LARGEST:
+        raise OrthancError(400, f"pictures have at most {_LARGEST} pixels to a side", orthanc=(3, "Out of range"))
+    smooth = request.query_params.get("smooth", "1") not in ("0", "false")
+    how = PIL.Image.Resampling.BILINEAR if smooth else PIL.Image.Resampling.NEAREST
+    return np.asarray(PIL.Image.fromarray(picture).resize(size, how))
+
+
+def _typed(dtype: _Integers) -> Answer:
+    def typed(image: Image, index: int, request: Request) -> Response:
+        frame = image.decoded_frame(index)
+        if frame.ndim == 3:
+            if frame.dtype != np.uint8 or dtype is not np.uint8:
+                raise OrthancError(400, "a colour image has 8 bits a sample; ask for image-uint8 or rendered")
+            return _picture(frame, request)
+        info = np.iinfo(dtype)
+        # PNG knows unsigned values only: negative ones are written as their two's complement.
+        values = np.clip(np.rint(frame), info.min, info.max).astype(dtype)
+        return _picture(values.view(np.uint16) if values.dtype == np.int16 else values, request)
+
+    return typed
+
+
+def _raw(image: Image, index: int, _: Request) -> Response:
+    return Response(image.stored_frame(index), media_type="application/octet-stream")
+
+
+def _numpy_frame(image: Image, index: int, request: Request) -> Response:
+    return _npy(_numbers(image, [index], request)[0], request)
+
+
+def _numpy_instance(pacs: "Pacs") -> Callable[[Request], Response]:
+    def instance(request: Request) -> Response:
+        with Image(_stored(pacs, request)) as image:
+            return _npy(_numbers(image, list(range(image.layout.number_of_frames)), request), request)
+
+    return instance
+
+
+def _numpy_series(pacs: "Pacs") -> Callable[[Request], Response]:
+    def series(request: Request) -> Response:
+        instances = pacs.archive.resources.instances("series", request.path_params["id"])
+        if not instances:
+            raise OrthancError(404)
+        parts: list[np.ndarray] = []
+        for stored in instances:
+            with Image(stored) as image:
+                parts.append(_numbers(image, list(range(image.layout.number_of_frames)), request))
+            _check_size(sum(part.nbytes for part in parts))
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise OrthancError(400, "the instances of the series differ in Rows, Columns or samples")
+        return _npy(np.concatenate(parts), request)
+
+    return series
+
+
+def _numbers(image: Image, indices: list[int], request: Request) -> np.ndarray:
+    """Frames as ``(frame, row, column, sample)``."""
+    layout = image.layout
+    _check_size(layout.rows * layout.columns * layout.samples_per_pixel * 4 * len(indices))
+    frames = [image.decoded_frame(index) for index in indices]
+    if request.query_params.get("rescale", "1") not in ("0", "false") and layout.samples_per_pixel == 1:
+        rows = image.rows
+        frames = [
+            (frame * rows[index].rescale_slope + rows[index].rescale_intercept).astype(np.float32)
+            for frame, index in zip(frames, indices, strict=True)
+        ]
+    stack = np.stack(frames)
+    return stack if stack.ndim == 4 else stack[..., np.newaxis]
+
+
+def _check_size(size: int) -> None:
+    if size > _NPY_BYTES:
+        raise OrthancError(413, "the array would be larger than 2 GiB; ask for single instances or frames")
+
+
+def _npy(array: np.ndarray, request: Request) -> Response:
+    buffer = BytesIO()
+    if request.query_params.get("compress", "0") not in ("0", "false"):
+        np.savez_compressed(buffer, array)
+    else:
+        np.save(buffer, array)
+    return Response(buffer.getvalue(), media_type="application/octet-stream")
+
+
+def _picture(values: np.ndarray, request: Request) -> Response:
+    media_type = _accepted(request)
+    picture = PIL.Image.fromarray(np.ascontiguousarray(values))
+    options = {}
+    if media_type == "image/jpeg":
+        if values.dtype != np.uint8:
+            raise OrthancError(406, "JPEG has 8 bits a sample; ask for image/png")
+        options["quality"] = int(min(100, max(1, _real(request, "quality") or 90)))
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG" if media_type == "image/jpeg" else "PNG", **options)
+    return Response(buffer.getvalue(), media_type=media_type)
+
+
+def _accepted(request: Request) -> str:
+    """The first kind of picture that the client takes."""
+    accept = request.headers.get("accept", "*/*")
+    ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+    for wanted in ranges:
+        if wanted in ("*/*", "image/*", ""):
+            return _PICTURES[0]
+        if wanted in _PICTURES:
+            return wanted
+    raise OrthancError(406, f"pictures are given as {' or '.join(_PICTURES)}")
+
+
+def _real(request: Request, name: str) -> float | None:
+    text = request.query_params.get(name)
+    if text is None or text == "":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not abs(value) < 1e12:
+        raise OrthancError(400, f"{name} has to be a number", orthanc=(3, "Parameter out of range"))
+    return value
