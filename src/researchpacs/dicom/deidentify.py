@@ -102,7 +102,7 @@ def deidentify(
     _clean(ds, frozenset(keep), keep_private)
     map_uids(ds, lambda uid: uid if uid.startswith(_STANDARD_ROOT) else new_uid(uid), keep=keep)
     ds.PatientIdentityRemoved = "YES"
-    ds.DeidentificationMethod = "researchpacs: PS3.15 E.2 Basic Application Level Confidentiality Profile"
+    ds.DeidentificationMethod = "PS3.15 E.2 Basic Application Level Confidentiality Profile"
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator = "113100", "DCM"
     code.CodeMeaning = "Basic Application Confidentiality Profile"

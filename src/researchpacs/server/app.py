@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from researchpacs.server import dicomweb, orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
 from researchpacs.server.bugs import BugMiddleware
+from researchpacs.server.jobs import JobRunner
 from researchpacs.server.limits import Limits, LimitsMiddleware
 from researchpacs.server.slashes import TrailingSlashMiddleware
 from researchpacs.server.stable import STABLE_AGE_S, StableWatch
@@ -51,7 +52,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with StableWatch(pacs, age_s=stable_age_s):
+        with StableWatch(pacs, age_s=stable_age_s), JobRunner(pacs, orthanc.JOBS):
             yield
 
     app = Starlette(

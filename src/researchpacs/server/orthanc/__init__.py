@@ -1,9 +1,11 @@
 """Orthanc's REST API over an archive, with the shapes that its clients depend on."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
+from researchpacs.server.jobs import Handler
 from researchpacs.server.orthanc import (
     attachments,
     changes,
@@ -14,16 +16,21 @@ from researchpacs.server.orthanc import (
     jobs,
     labels,
     metadata,
+    modify,
     resources,
     system,
     uploads,
+    zips,
 )
 from researchpacs.server.orthanc.errors import HANDLERS
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["HANDLERS", "routes"]
+__all__ = ["HANDLERS", "JOBS", "routes"]
+
+JOBS: Mapping[str, Handler] = {**modify.HANDLERS, **zips.HANDLERS}
+"""What does the jobs of this protocol, by their kind."""
 
 
 def routes(pacs: "Pacs") -> list[Route]:

@@ -1,0 +1,85 @@
+"""The directory of a set of files on a medium: DICOMDIR (PS3.3 F, PS3.10 8.6)."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.fileset import FileSet
+
+from researchpacs.dicom.values import reading_quietly
+from researchpacs.errors import InvalidInputError
+
+__all__ = ["write_directory"]
+
+_SET_ID = "RESEARCHPACS"
+_PIXELS = (0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00008, 0x7FE00009, 0x7FE00010)
+# What a record needs and an object may leave out; whoever makes the directory has to give a value (PS3.3 F.5).
+_DEFAULTS = {
+    "PatientID": "UNKNOWN",
+    "StudyID": "1",
+    "StudyDate": "19000101",
+    "StudyTime": "000000",
+    "Modality": "OT",
+    "SeriesNumber": 0,
+    "InstanceNumber": 0,
+    "ContentDate": "19000101",
+    "ContentTime": "000000",
+}
+
+
+def write_directory(headers: Iterable[Dataset], tmp: Path) -> tuple[bytes, Mapping[str, str]]:
+    """Make the directory of instances.
+
+    Parameters
+    ----------
+    headers
+        Data sets without pixels, each with its File Meta Information.
+    tmp
+        An empty folder, which is left with small files in it.
+
+    Returns
+    -------
+    directory
+        The bytes of the DICOMDIR.
+    names
+        Where each instance's file has to lie, by SOPInstanceUID, with ``/``.
+
+    Raises
+    ------
+    InvalidInputError
+        Two instances have one SOPInstanceUID.
+    """
+    files = FileSet()
+    files.ID = _SET_ID
+    with reading_quietly(), closing(_Stage(files)):
+        count = 0
+        for ds in headers:
+            files.add(_complete(ds))
+            count += 1
+        if len(files) != count:
+            raise InvalidInputError("two of the instances share a SOPInstanceUID, which a medium cannot hold")
+        files.write(tmp)
+        names = {str(one.SOPInstanceUID): str(one.FileID).replace("\\", "/") for one in files}
+    return (tmp / "DICOMDIR").read_bytes(), names
+
+
+class _Stage:
+    """The folder that a FileSet stages files in, which it leaves to the garbage collector otherwise."""
+
+    def __init__(self, files: FileSet) -> None:
+        self._files = files
+
+    def close(self) -> None:
+        # Writing may have put another one in the place of the first.
+        self._files._stage["t"].cleanup()
+
+
+def _complete(ds: Dataset) -> Dataset:
+    for tag in _PIXELS:
+        if tag in ds:
+            del ds[tag]
+    for keyword, value in _DEFAULTS.items():
+        if ds.get(keyword) in (None, ""):
+            setattr(ds, keyword, value)
+    return ds

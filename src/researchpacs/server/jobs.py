@@ -1,0 +1,142 @@
+"""Workers: the threads of a server that take jobs from the ledger and do them.
+
+Any number of servers and processes may work on one archive; the ledger gives each job to one worker only. A handler has
+to be able to begin anew: its process may have been killed in the middle of its last attempt.
+"""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from researchpacs.archive import Job, JobStoppedError, Worker
+from researchpacs.errors import RemoteError, ResearchPacsError
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["Handler", "JobRunner", "Run"]
+
+_log = logging.getLogger(__name__)
+
+_IDLE_S = 0.5
+_ATTEMPTS = 5
+_DELAY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at a job, as its handler sees it."""
+
+    pacs: "Pacs"
+    job: Job
+    worker: Worker
+    ending: threading.Event
+    """Set when the server ends; the job goes back into the queue then."""
+
+    @property
+    def tmp(self) -> Path:
+        """A folder for temporary files, on the disk of the archive."""
+        return self.worker.tmp
+
+    def step(self, progress: float, content: Mapping[str, Any] | None = None) -> None:
+        """Tell how far the work is, from 0 to 1; to be called often, because here it can be stopped.
+
+        Parameters
+        ----------
+        content
+            What is shown of the job from now on, without patient data; None leaves it.
+
+        Raises
+        ------
+        JobStoppedError
+            The job was called off or paused. Let it pass.
+        """
+        self.worker.step(self.job, progress, content)
+        if self.ending.is_set():
+            raise JobStoppedError("the server ends")
+
+
+Handler: TypeAlias = Callable[[Run], Mapping[str, Any]]
+"""Does a job and returns what is shown of it in the end, without patient data. A RemoteError is tried again."""
+
+
+class JobRunner:
+    """Threads that do jobs until they are stopped; a context manager.
+
+    Parameters
+    ----------
+    pacs
+        Whose jobs.
+    handlers
+        What does them, by kind of job.
+    workers
+        How many jobs are done at a time.
+    """
+
+    def __init__(self, pacs: "Pacs", handlers: Mapping[str, Handler], *, workers: int = 2) -> None:
+        self._pacs = pacs
+        self._handlers = dict(handlers)
+        self._workers = workers
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> "JobRunner":
+        self._stopping.clear()
+        for number in range(self._workers):
+            thread = threading.Thread(target=self._work, name=f"researchpacs-job-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish what can be stopped at its next step; what was not done is done by the next who starts."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _work(self) -> None:
+        jobs = self._pacs.archive.jobs
+        with jobs.worker() as worker:
+            while not self._stopping.is_set():
+                try:
+                    job = worker.claim(self._handlers)
+                    if job is None:
+                        jobs.wait_for_work(_IDLE_S)
+                    else:
+                        self._attempt(Run(self._pacs, job, worker, self._stopping))
+                except JobStoppedError:
+                    continue
+                except Exception as error:  # such as a full disk: the next attempt comes later, the thread goes on
+                    _log.error("a worker could not go on: %s", _where(error))
+                    self._stopping.wait(_IDLE_S)
+
+    def _attempt(self, run: Run) -> None:
+        job, worker = run.job, run.worker
+        try:
+            content = self._handlers[job.kind](run)
+        except JobStoppedError:
+            raise
+        except RemoteError as error:
+            if job.attempts >= _ATTEMPTS:
+                worker.fail(job, type(error).__name__, str(error))
+            else:
+                delay = _DELAY_S * 2 ** (job.attempts - 1)
+                worker.put_off(job, type(error).__name__, str(error), delay_s=delay)
+        except ResearchPacsError as error:
+            worker.fail(job, type(error).__name__, str(error))
+        except Exception as error:
+            # The message may quote a data set, so only the kind and the place are told.
+            _log.error("job %s (%s) failed: %s", job.id, job.kind, _where(error))
+            worker.fail(job, type(error).__name__, "an internal error; the server's log says where")
+        else:
+            worker.succeed(job, content)
+
+
+def _where(error: Exception) -> str:
+    places = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} at {places[-1].filename}:{places[-1].lineno}" if places else type(error).__name__

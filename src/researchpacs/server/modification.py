@@ -1,0 +1,181 @@
+"""Make new instances of stored ones: with other attributes, without the patient's, in another study.
+
+Every new UID derives from the old one and the secret of its job, so references between the instances of a job stay, a
+job that begins anew makes the same instances again, and nobody without the secret finds the way back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
+
+from researchpacs.archive import Stored
+from researchpacs.dicom.deidentify import deidentify
+from researchpacs.dicom.modify import Rules, apply_rules, as_tag
+from researchpacs.dicom.scan import scan
+from researchpacs.dicom.transcode import transcode
+from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from researchpacs.dicom.values import reading_quietly
+from researchpacs.errors import InvalidInputError, PixelDataError
+from researchpacs.model import Level
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
+
+__all__ = ["Modification", "make_instance", "new_uids"]
+
+Operation: TypeAlias = Literal["modify", "anonymize"]
+
+_UIDS: Mapping[str, str] = {
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "sop_uid": "SOPInstanceUID",
+}
+# What gets new UIDs when an object of a level is modified: itself and all below.
+_RENEWED: Mapping[Level, tuple[str, ...]] = {
+    "patient": ("study_uid", "series_uid", "sop_uid"),
+    "study": ("study_uid", "series_uid", "sop_uid"),
+    "series": ("series_uid", "sop_uid"),
+    "instance": ("sop_uid",),
+}
+_IDENTIFYING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What a job makes of instances."""
+
+    operation: Operation
+    level: Level
+    secret: str = field(repr=False)
+    rules: Rules = field(default_factory=Rules, repr=False)
+    keep_private: bool = False
+    transcode_to: str | None = None
+
+    @classmethod
+    def parse(cls, operation: Operation, level: Level, secret: str, options: Mapping[str, Any]) -> "Modification":
+        """Read a request's ``Replace``, ``Remove``, ``Keep``, ``Force``, ``RemovePrivateTags``, ``KeepPrivateTags``.
+
+        Raises
+        ------
+        InvalidInputError
+            An unknown attribute, or one that makes the identity and is not forced.
+        """
+        replace = options.get("Replace") or {}
+        remove, keep = options.get("Remove") or [], options.get("Keep") or []
+        if not isinstance(replace, Mapping) or not all(isinstance(one, list) for one in (remove, keep)):
+            raise InvalidInputError("Replace has to be an object, Remove and Keep have to be lists of tags")
+        rules = Rules(
+            replace={int(as_tag(name)): value for name, value in replace.items()},
+            remove=frozenset(int(as_tag(name)) for name in remove),
+            keep=frozenset(int(as_tag(name)) for name in keep),
+            remove_private=bool(options.get("RemovePrivateTags")),
+        )
+        _check_identity(operation, level, rules, forced=bool(options.get("Force")))
+        return cls(operation, level, secret, rules, bool(options.get("KeepPrivateTags")), options.get("Transcode"))
+
+
+def new_uids(modification: Modification, instances: Sequence[Stored]) -> Callable[[str], str]:
+    """The UIDs that become new ones: of the instances and their parents up to the level; all others stay."""
+    renewed = {getattr(stored.identity, name) for name in _RENEWED[modification.level] for stored in instances}
+
+    def new_uid(uid: str) -> str:
+        return derived_uid("modified", modification.secret, uid) if uid in renewed else uid
+
+    return new_uid
+
+
+def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_uid: Callable[[str], str]) -> bytes:
+    """Make the new file of one instance.
+
+    Parameters
+    ----------
+    new_uid
+        From `new_uids`.
+
+    Raises
+    ------
+    InvalidInputError
+        It would have the identity of the stored one.
+    UnsupportedError
+        It is a document that cannot be anonymized.
+    PixelDataError
+        A value cannot be read or written.
+    """
+    file = pacs.archive.read(stored.key)
+    with reading_quietly():
+        ds = dcmread(BytesIO(file), force=True)
+        if modification.operation == "anonymize":
+            _anonymize(ds, stored, modification)
+        else:
+            apply_rules(ds, modification.rules, new_uid=new_uid)
+        made = _written(ds, stored)
+    identity = (str(ds.get("PatientID") or ""), ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    old = stored.identity
+    if identity == (old.patient_id, old.study_uid, old.series_uid, old.sop_uid):
+        raise InvalidInputError(
+            "the new instance would have the identity of the old one, which never changes here; keep at most two of "
+            "the UIDs, or give it another PatientID"
+        )
+    if modification.transcode_to is None:
+        return made
+    found = scan(BytesIO(made))
+    return transcode(
+        made,
+        header_length=found.header_length,
+        transfer_syntax_uid=found.transfer_syntax_uid,
+        to=modification.transcode_to,
+    )
+
+
+def _anonymize(ds: Dataset, stored: Stored, modification: Modification) -> None:
+    rules, secret = modification.rules, modification.secret
+    who = derived_uid("patient", secret, stored.identity.patient_key).rpartition(".")[2]
+    kept = [ds[tag] for tag in map(_tag, ("PatientName", "PatientID")) if tag in rules.keep and tag in ds]
+    deidentify(
+        ds,
+        new_uid=lambda uid: derived_uid("modified", secret, uid),
+        keep=rules.keep,
+        keep_private=modification.keep_private,
+    )
+    ds.PatientName, ds.PatientID = "Anonymized", f"{int(who) % 10**16:016d}"
+    for element in kept:
+        ds[element.tag] = element
+    apply_rules(ds, Rules(replace=rules.replace, remove=rules.remove, keep=rules.keep))
+
+
+def _written(ds: Dataset, stored: Stored) -> bytes:
+    syntax = stored.transfer_syntax_uid
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(syntax)
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    ds.preamble = bytes(128)
+    buffer = BytesIO()
+    try:
+        ds.save_as(buffer, enforce_file_format=True)
+    except Exception as error:
+        # The message may quote a value, so only its kind is told.
+        raise PixelDataError(f"a value of the instance cannot be written ({type(error).__name__})") from error
+    return buffer.getvalue()
+
+
+def _check_identity(operation: Operation, level: Level, rules: Rules, *, forced: bool) -> None:
+    touched = [keyword for keyword in _IDENTIFYING if _tag(keyword) in rules.replace or _tag(keyword) in rules.remove]
+    touched += [keyword for keyword in _UIDS.values() if operation == "modify" and _tag(keyword) in rules.keep]
+    if touched and not forced:
+        raise InvalidInputError(f"changing or keeping {touched[0]} takes the option Force: it makes the identity")
+    if any(_tag(keyword) in rules.remove for keyword in _IDENTIFYING[1:]):
+        raise InvalidInputError("a UID that makes the identity cannot be removed")
+    if operation == "modify" and level == "patient" and _tag("PatientID") not in rules.replace:
+        raise InvalidInputError("modifying a patient takes a new PatientID in Replace")
+
+
+def _tag(keyword: str) -> int:
+    return tag_for_keyword(keyword) or 0
