@@ -46,6 +46,8 @@ def routes(pacs: "Pacs") -> list[Route]:
         labels,
         metadata,
         attachments,
+        modify,
+        zips,
         instances,
         resources,
     )
