@@ -13,8 +13,9 @@ from researchpacs.archive._dimse._sending import proposals_for, send_instance
 from researchpacs.archive._peers import Peers
 from researchpacs.dicom.keywords import LEVELS
 from researchpacs.errors import InvalidInputError, RemoteError
-from researchpacs.model import Find, Identity, Level, Row
+from researchpacs.model import Level
 from researchpacs.server.dimse._find import CANCELLED, LEVEL_NAMES, NO_MATCH_FOR_CLASS, PENDING, SUCCESS
+from researchpacs.server.dimse._instances import instances_of
 from researchpacs.server.dimse._matching import texts_of
 
 __all__ = ["answer_get", "answer_move"]
@@ -122,7 +123,7 @@ def _asked_for(association: Association, request: Message, archive: EmbeddedArch
     """Give the instances that the identifier names; None where it names none, which is answered then."""
     try:
         keys = texts_of(read_identifier(request.data, request.context.transfer_syntax_uid))
-        return _instances(archive, _filters(keys))
+        return instances_of(archive, _filters(keys))
     except InvalidInputError as error:
         association.respond(request, NO_MATCH_FOR_CLASS, comment=str(error))
         return None
@@ -140,22 +141,6 @@ def _filters(keys: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     if any("*" in value or "?" in value for values in found.values() for value in values):
         raise InvalidInputError("a retrieval names what it wants; wildcards are for queries")
     return found
-
-
-def _instances(archive: EmbeddedArchive, filters: Mapping[str, Sequence[str]]) -> list[Stored]:
-    keys = [_identity(row).key for row in archive.find(Find("instance", filters))]
-    known = archive.rows(keys)
-    return [known[key] for key in keys if key in known]
-
-
-def _identity(row: Row) -> Identity:
-    return Identity(
-        row.get("PatientID", ""),
-        row.get("IssuerOfPatientID", ""),
-        row["StudyInstanceUID"],
-        row["SeriesInstanceUID"],
-        row["SOPInstanceUID"],
-    )
 
 
 def _finish(association: Association, request: Message, tally: _Tally, *, status: int | None = None) -> None:

@@ -20,6 +20,7 @@ from researchpacs.archive._dimse._pdu import ABORT, Wire
 from researchpacs.archive._peers import Peers
 from researchpacs.errors import RemoteError, UnsupportedError
 from researchpacs.server.dimse._access import judge
+from researchpacs.server.dimse._commitment import Reporter
 from researchpacs.server.dimse._handlers import handlers_of
 from researchpacs.server.dimse._options import ScpOptions
 from researchpacs.server.dimse._service import serve
@@ -68,7 +69,10 @@ class Scp:
         self._folder: Path = self._resources.enter_context(pacs.archive.home.workspace())
         self._peers = Peers(pacs.archive.ledger)
         self._committer = Committer(pacs.archive)
-        self._handlers = handlers_of(pacs.archive, self._peers, options, store=self._committer.store)
+        self._reporter = Reporter(options.timeouts)
+        self._handlers = handlers_of(
+            pacs.archive, self._peers, options, store=self._committer.store, reporter=self._reporter
+        )
         self._callers: dict[threading.Thread, socket.socket] = {}
         self._associated: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -97,6 +101,7 @@ class Scp:
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in callers:
             thread.join()
+        self._reporter.stop()
         self._committer.stop()
         self._resources.close()
 
