@@ -6,12 +6,12 @@ import json
 import shutil
 import socket
 import subprocess
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import numpy as np
@@ -19,7 +19,6 @@ import PIL.Image
 import pydicom.data
 import pyorthanc
 import pytest
-import uvicorn
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as api_exceptions
 from starlette.applications import Starlette
@@ -39,19 +38,7 @@ OURS_OR_LATER = {"LastUpdate", "FileUuid", "IsStable", "Labels", "IsProtected", 
 """Members that differ by nature, or that Orthanc 1.10 does not have yet; it gives one of several attribute tags."""
 
 
-@contextmanager
-def served(app: Starlette) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        give_up = time.monotonic() + 30
-        while not server.started and time.monotonic() < give_up:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+Both: TypeAlias = tuple[httpx.Client, httpx.Client, list[dict[str, str]]]
 
 
 @pytest.fixture
@@ -61,13 +48,15 @@ def pacs(home: Path) -> Iterator[rp.Pacs]:
 
 
 @pytest.fixture
-def http(pacs: rp.Pacs) -> Iterator[httpx.Client]:
+def http(served, pacs: rp.Pacs) -> Iterator[httpx.Client]:
     with served(create_app(pacs, access=Access())) as url, httpx.Client(base_url=url) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, httpx.Client, list[dict[str, str]]]]:
+def both(
+    served, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.Client, httpx.Client, list[dict[str, str]]]]:
     """A real Orthanc and ours with the same instances, and what ours answered to each POST."""
     folder = tmp_path_factory.mktemp("orthanc")
     with (
@@ -232,7 +221,7 @@ def test_errors_have_orthancs_form(both, method, path, body):
 
 
 @pytest.mark.parametrize("prefix", ["", "/imaging/orthanc"])
-def test_orthanc_api_client_works_also_below_a_path(pacs, prefix, tmp_path):
+def test_orthanc_api_client_works_also_below_a_path(served, pacs, prefix):
     app = create_app(pacs, access=Access())
     outer = (
         Starlette(routes=[Mount(prefix, app)], lifespan=lambda _: app.router.lifespan_context(app)) if prefix else app
@@ -259,7 +248,7 @@ def test_orthanc_api_client_works_also_below_a_path(pacs, prefix, tmp_path):
         assert not client.studies.exists(study.orthanc_id)
 
 
-def test_pyorthanc_works(pacs):
+def test_pyorthanc_works(served, pacs):
     with served(create_app(pacs, access=Access())) as url, pyorthanc.Orthanc(url) as client:
         pyorthanc.upload(client, _sample("CT_small.dcm"))
         (study,) = pyorthanc.find_studies(client, {"PatientID": "1CT1"})
@@ -315,7 +304,7 @@ def test_deleting_names_the_nearest_ancestor_that_is_left(http, pacs):
     assert pacs.verify().ok
 
 
-def test_objects_are_announced_as_stable_and_lists_page(pacs):
+def test_objects_are_announced_as_stable_and_lists_page(served, pacs):
     with served(create_app(pacs, access=Access(), stable_age_s=0.2)) as url, httpx.Client(base_url=url) as http:
         for number in (1, 2, 3):
             http.post("/instances", content=_bytes(number))

@@ -37,6 +37,7 @@ _ASKING = (
     "/tools/create-archive",
     "/tools/create-media",
 )
+_CONFIGURATION = ("/modalities/", "/peers/", "/tools/", "/dicom-web/servers/")
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
 _NOBODY = base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
 
@@ -185,10 +186,14 @@ def write_user(path: Path, user: User) -> None:
 
 
 def _needed(scope: Scope) -> Role:
+    """Reading: to look and ask. Writing: to store, change and delete instances. Admin: also what the server does."""
     if scope["method"] in _READING:
         return "read"
     path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-    return "read" if path in _ASKING else "write"
+    if path in _ASKING:
+        return "read"
+    configures = scope["method"] in ("PUT", "DELETE") and path.startswith(_CONFIGURATION)
+    return "admin" if configures else "write"
 
 
 def _verify(password: str, stored: str) -> bool:
