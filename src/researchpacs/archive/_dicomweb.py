@@ -26,8 +26,8 @@ from researchpacs.archive._remote_http import (
     telling_http_errors,
 )
 from researchpacs.archive._remote_instance import Fetched
-from researchpacs.archive._remote_server import Feed, FrameBytes, Listing
-from researchpacs.errors import NotFoundError, RemoteError, UnsupportedError
+from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing
+from researchpacs.errors import InvalidInputError, NotFoundError, RemoteError, UnsupportedError
 from researchpacs.model import Identity
 
 __all__ = ["DicomwebServer"]
@@ -57,6 +57,7 @@ class DicomwebServer:
     """
 
     pause_s = 2.0
+    batch = 2000  # a series' metadata come at once, and would come again for every part of it
 
     def __init__(self, address: Address) -> None:
         from dicomweb_client import DICOMwebClient
@@ -100,11 +101,8 @@ class DicomwebServer:
         """Not told."""
         return None
 
-    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], *, thorough: bool) -> Listing:
-        """List the instances of every study; of one with as many as are known only where `thorough`.
-
-        Thorough means to compare the metadata of all instances.
-        """
+    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], depth: Depth) -> Listing:
+        """List the instances of every study, or of those with another number than is known; every one is suspect."""
         by_study: dict[str, list[str]] = {}
         for name in known:
             by_study.setdefault(name.split("/")[1], []).append(name)
@@ -112,11 +110,13 @@ class DicomwebServer:
         for study in self._studies():
             uid = text_of(study, _STUDY)
             here = by_study.get(uid, [])
-            if not thorough and here and text_of(study, _INSTANCES_OF_STUDY) == str(len(here)):
+            if depth == "counted" and here and text_of(study, _INSTANCES_OF_STUDY) == str(len(here)):
                 names.update(here)
             else:
                 names.update(self._names_below(uid))
-        return Listing(frozenset(names), frozenset(known.keys() & names) if thorough else frozenset(), cursor)
+        return Listing(
+            frozenset(names), frozenset(known.keys() & names) if depth == "thorough" else frozenset(), cursor
+        )
 
     def _studies(self) -> list[Metadata]:
         found = self._all("its studies", self._client.search_for_studies, fields=[_INSTANCES_OF_STUDY])
@@ -270,7 +270,10 @@ class DicomwebServer:
 
 
 def _fetched(name: str, metadata: Metadata) -> Fetched:
-    header, problems = header_of(metadata)
+    try:
+        header, problems = header_of(metadata)
+    except InvalidInputError as error:
+        return Fetched(name, "", b"", 0, failure=str(error))
     size = len(header) + pixel_bytes_of(metadata)
     return Fetched(name, "", header, size, transfer_syntax_uid=text_of(metadata, _SYNTAX), problems=problems)
 

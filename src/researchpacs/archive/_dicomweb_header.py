@@ -10,6 +10,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from researchpacs.dicom.values import reading_quietly
+from researchpacs.errors import InvalidInputError
 
 __all__ = ["header_of", "pixel_bytes_of", "text_of"]
 
@@ -29,23 +30,26 @@ def header_of(metadata: Mapping[str, Any]) -> tuple[bytes, tuple[tuple[str, str]
         Keyword and phrase of the attributes that are not in it.
     """
     problems: list[tuple[str, str]] = []
-    ds = Dataset()
+    wanted: dict[str, Mapping[str, Any]] = {}
+    for tag, entry in sorted(metadata.items()):
+        if tag in _PIXELS or tag.startswith("0002") or tag == _CHARACTER_SET:
+            continue
+        if "BulkDataURI" in entry:
+            problems.append((_name_of(tag), "is kept apart by the server and not in the catalog"))
+        else:
+            wanted[tag] = entry
+    # JSON is Unicode, whatever the file was; plain ASCII needs no declaration.
+    character_set = "" if _is_ascii(metadata) else _UNICODE
     with reading_quietly():
-        for tag, entry in sorted(metadata.items()):
-            if tag in _PIXELS or tag.startswith("0002") or tag == _CHARACTER_SET:
-                continue
-            if "BulkDataURI" in entry:
-                problems.append((_name_of(tag), "is kept apart by the server and not in the catalog"))
-                continue
-            element = _element(tag, entry)
-            if element is None:
-                problems.append((_name_of(tag), "could not be read from what the server sent"))
-            else:
-                ds.update(element)
-        # JSON is Unicode, whatever the file was; plain ASCII needs no declaration.
-        if not _is_ascii(metadata):
-            ds.SpecificCharacterSet = _UNICODE
-        return _written(ds), tuple(problems)
+        header = _as_file(wanted, character_set)
+        if header is None:
+            # Something cannot be written: leave that out and tell it, rather than lose all others with it.
+            good = {tag: entry for tag, entry in wanted.items() if _as_file({tag: entry}, character_set) is not None}
+            problems += [(_name_of(tag), "could not be read from what the server sent") for tag in wanted.keys() - good]
+            header = _as_file(good, character_set)
+    if header is None:
+        raise InvalidInputError("the metadata that the server sent cannot be read")
+    return header, tuple(problems)
 
 
 def pixel_bytes_of(metadata: Mapping[str, Any]) -> int:
@@ -66,14 +70,13 @@ def _number(metadata: Mapping[str, Any], tag: str) -> int:
     return int(float(text)) if text.replace(".", "", 1).isdigit() else 0
 
 
-def _element(tag: str, entry: Mapping[str, Any]) -> Dataset | None:
-    """Read one attribute, and see whether it can be written: what cannot is told, not lost with all others."""
+def _as_file(attributes: Mapping[str, Mapping[str, Any]], character_set: str) -> bytes | None:
+    """Write attributes as a file; None where one of them cannot be."""
     try:
-        ds = Dataset.from_json({tag: dict(entry)}, bulk_data_uri_handler=_no_bulk_data)
-        _written(ds)
-    except Exception:
+        json = {tag: dict(entry) for tag, entry in attributes.items()}
+        return _written(Dataset.from_json(json, bulk_data_uri_handler=_no_bulk_data), character_set)
+    except Exception:  # pydicom lets out whatever its converters raise
         return None
-    return ds
 
 
 def _no_bulk_data(tag: str, vr: str, uri: str) -> bytes | None:
@@ -81,18 +84,18 @@ def _no_bulk_data(tag: str, vr: str, uri: str) -> bytes | None:
     return None
 
 
-def _written(ds: Dataset) -> bytes:
+def _written(ds: Dataset, character_set: str) -> bytes:
     buffer = BytesIO()
-    whole = Dataset()
-    whole.update(ds)
-    whole.file_meta = FileMetaDataset()
-    whole.file_meta.FileMetaInformationGroupLength = 0  # pydicom writes what it is
-    whole.file_meta.FileMetaInformationVersion = b"\0\1"
-    whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    whole.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", "")
-    whole.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", "")
-    whole.preamble = b"\0" * 128
-    dcmwrite(buffer, whole, enforce_file_format=False)
+    if character_set:
+        ds.SpecificCharacterSet = character_set
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.FileMetaInformationGroupLength = 0  # pydicom writes what it is
+    ds.file_meta.FileMetaInformationVersion = b"\0\1"
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", "")
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", "")
+    ds.preamble = b"\0" * 128
+    dcmwrite(buffer, ds, enforce_file_format=False)
     return buffer.getvalue()
 
 

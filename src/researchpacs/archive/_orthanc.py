@@ -23,7 +23,7 @@ from researchpacs.archive._remote_http import (
     unreachable,
 )
 from researchpacs.archive._remote_instance import Fetched
-from researchpacs.archive._remote_server import Feed, FrameBytes, Listing
+from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing
 from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError, UnsupportedError
 from researchpacs.model import Identity
 
@@ -44,6 +44,7 @@ class OrthancServer:
     """
 
     pause_s = 0.0
+    batch = 200
 
     def __init__(self, address: Address) -> None:
         from orthanc_api_client import OrthancApiClient  # type: ignore[import-untyped]
@@ -90,16 +91,13 @@ class OrthancServer:
         """How many instances it says it holds."""
         return int(self._json("its number of instances", "statistics")["CountInstances"])
 
-    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], *, thorough: bool) -> Listing:
+    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], depth: Depth) -> Listing:
         """List all instances in one answer, so that none is missed while others come and go.
 
-        Parameters
-        ----------
-        thorough
-            Look for modified ones too: those of series whose LastUpdate is not before that of the last thorough look.
+        Suspects are those of series whose LastUpdate is not before that of the last thorough look.
         """
         names = frozenset(f"instances/{name}" for name in self._json("the list of its instances", "instances"))
-        if not thorough:
+        if depth != "thorough":
             return Listing(names, frozenset(), dict(cursor))
         before = str(cursor.get("last_update", ""))
         newest, suspects = before, set[str]()

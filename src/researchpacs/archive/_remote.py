@@ -17,10 +17,11 @@ from filelock import FileLock
 from researchpacs.archive._content import OTHER
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_cache import ByteCache
-from researchpacs.archive._remote_frames import name_in, server_of
+from researchpacs.archive._remote_frames import forget_frames, name_in, server_of
 from researchpacs.archive._remote_instance import Seen, seen_of
 from researchpacs.archive._remote_same import is_same
 from researchpacs.archive._remote_seen import SeenLedger
+from researchpacs.archive._remote_server import Depth
 from researchpacs.archive._stored import Stored
 from researchpacs.errors import ConflictError, InvalidInputError, NotFoundError, UnsupportedError
 from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome, Row
@@ -29,7 +30,6 @@ from researchpacs.storage.home import Home
 
 __all__ = ["RemoteArchive"]
 
-_BATCH = 200
 _LISTING_S = 600.0
 _HEADER_BYTES = 64 << 20
 
@@ -170,20 +170,22 @@ class RemoteArchive:
 
     def refresh(self) -> None:
         """Compare everything that is known with what the server has: new, deleted, modified."""
-        self._look(at_once=True, thorough=True)
+        forget_frames()
+        self._look(at_once=True, depth="thorough")
 
-    def _look(self, *, at_once: bool = False, thorough: bool = False) -> None:
+    def _look(self, *, at_once: bool = False, depth: Depth = "counted") -> None:
         """Follow the server, unless it was looked at just now."""
         with self._one:
             now = time.monotonic()
             if not at_once and now - self._looked < self._server.pause_s:
                 return
+            if depth == "counted" and now - self._listed > _LISTING_S:
+                depth = "listed"
             with self._file_lock:
-                listing = thorough or now - self._listed > _LISTING_S
-                self._follow(listing=listing, thorough=thorough)
+                self._follow(depth)
             self._looked = time.monotonic()
 
-    def _follow(self, *, listing: bool, thorough: bool) -> None:
+    def _follow(self, depth: Depth) -> None:
         cursor = self._seen.cursor()
         while True:
             page = self._server.feed(cursor, self._seen.count())
@@ -193,27 +195,28 @@ class RemoteArchive:
             cursor = self._seen.cursor()
             if page.done:
                 break
-        if not (listing or cursor.get("unlisted")):
-            count = self._server.count()
-            listing = count is not None and count != self._seen.count()
-        if listing or cursor.get("unlisted"):
-            self._reconcile(cursor, thorough=thorough)
+        count = self._server.count()
+        differs = count is not None and count != self._seen.count()
+        if differs or depth != "counted" or cursor.get("unlisted"):
+            self._reconcile(cursor, depth)
 
-    def _reconcile(self, cursor: Mapping[str, Any], *, thorough: bool) -> None:
+    def _reconcile(self, cursor: Mapping[str, Any], depth: Depth) -> None:
         """Make what is known equal to what is there; where it is cut short the next look goes on."""
         known = self._seen.versions()
-        there = self._server.listing(known, cursor, thorough=thorough)
+        there = self._server.listing(known, cursor, depth)
         if gone := known.keys() - there.names:
             self._seen.remove(gone)
         suspects = known.keys() & there.names if cursor.get("other") else there.suspects
         new = there.names - known.keys()
         self._take([*sorted(new), *sorted(suspects)], {**there.cursor, "unlisted": False, "other": False})
-        self._listed = time.monotonic()
+        if depth != "counted":
+            self._listed = time.monotonic()
 
     def _take(self, names: Sequence[str], cursor: Mapping[str, Any]) -> None:
         """Fetch headers and take them over, a batch in a commit; the cursor comes with the last."""
         before = self._seen.cursor()
-        batches = [names[k : k + _BATCH] for k in range(0, len(names), _BATCH)] or [()]
+        size = self._server.batch
+        batches = [names[k : k + size] for k in range(0, len(names), size)] or [()]
         for number, batch in enumerate(batches, start=1):
             found, refused, gone = self._fetch(batch)
             told = cursor if number == len(batches) else before

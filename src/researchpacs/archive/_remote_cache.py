@@ -23,6 +23,12 @@ class ByteCache:
                 self._held.move_to_end(name)
             return self._held.get(name)
 
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._guard:
+            self._held.clear()
+            self._size = 0
+
     def put(self, name: Hashable, data: bytes) -> None:
         """Hold bytes, unless they alone are too many."""
         with self._guard:

@@ -5,16 +5,19 @@ Connections and what was read last are shared by all threads of a process and bo
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 
 from researchpacs.archive._remote_address import Address, address_of, credentials_of
 from researchpacs.archive._remote_cache import ByteCache
 from researchpacs.archive._remote_server import Server
+from researchpacs.dicom.encapsulation import frame_ranges
 from researchpacs.dicom.pixels import PixelLayout
-from researchpacs.errors import NotFoundError, RemoteError
+from researchpacs.dicom.scan import scan
+from researchpacs.errors import NotFoundError, PixelDataError, RemoteError
 from researchpacs.model import Location
 
-__all__ = ["RemoteFrame", "name_in", "read_frame", "server_of"]
+__all__ = ["RemoteFrame", "forget_frames", "name_in", "read_frame", "server_of"]
 
 CACHE_BYTES = 128 << 20
 """Frames held by one process."""
@@ -55,6 +58,11 @@ def server_of(address: Address) -> Server:
         return _servers[name]
 
 
+def forget_frames() -> None:
+    """Hold no frame any more: not every server tells when one has changed."""
+    _frames.clear()
+
+
 def name_in(location: Location) -> str:
     """The server's name of the instance at a location."""
     return location.path.partition("#")[0]
@@ -91,20 +99,46 @@ def read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFra
 
 def _read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
     server = server_of(address_of(location.url or ""))
-    name = (location.url, location.path, index)
-    held = _frames.get(name)
+    held = _held(location, index)
     if held is not None:
-        syntax, _, pixels = held.partition(b"\0")
-        return RemoteFrame(pixels, syntax.decode(), is_whole_file=False)
+        return held
     sent = None
     if _stands_alone(layout):
         sent = server.frame(name_in(location), index, layout.transfer_syntax_uid)
     if sent is None:
-        whole = server.read(name_in(location), 0, None)
-        return RemoteFrame(whole, layout.transfer_syntax_uid, is_whole_file=True)
+        return _from_whole_file(server.read(name_in(location), 0, None), location, index, layout)
     data = sent.data if sent.is_native else _ITEM + len(sent.data).to_bytes(4, "little") + sent.data
-    _frames.put(name, sent.transfer_syntax_uid.encode() + b"\0" + data)
-    return RemoteFrame(data, sent.transfer_syntax_uid, is_whole_file=False)
+    return _hold(location, index, data, sent.transfer_syntax_uid)
+
+
+def _from_whole_file(whole: bytes, location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
+    """Find a frame in its file, and keep the others that were moved with it."""
+    found = scan(BytesIO(whole))
+    syntax = found.transfer_syntax_uid
+    layout = replace(layout, transfer_syntax_uid=syntax)
+    ranges = frame_ranges(lambda at, length: whole[at : at + length], found.header_length, len(whole), layout)
+    if ranges is None:
+        return RemoteFrame(whole, syntax, is_whole_file=True)
+    if index >= len(ranges):
+        raise PixelDataError(f"frame {index} is not in the file that the server sent, which has {len(ranges)}")
+    for other, (offset, length) in enumerate(ranges):
+        if other != index:
+            _hold(location, other, whole[offset : offset + length], syntax)
+    offset, length = ranges[index]
+    return _hold(location, index, whole[offset : offset + length], syntax)
+
+
+def _held(location: Location, index: int) -> RemoteFrame | None:
+    held = _frames.get((location.url, location.path, index))
+    if held is None:
+        return None
+    syntax, _, data = held.partition(b"\0")
+    return RemoteFrame(data, syntax.decode(), is_whole_file=False)
+
+
+def _hold(location: Location, index: int, data: bytes, syntax: str) -> RemoteFrame:
+    _frames.put((location.url, location.path, index), syntax.encode() + b"\0" + data)
+    return RemoteFrame(data, syntax, is_whole_file=False)
 
 
 def _stands_alone(layout: PixelLayout) -> bool:

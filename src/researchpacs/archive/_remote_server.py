@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.model import Identity
 
-__all__ = ["Feed", "FrameBytes", "Listing", "Server"]
+__all__ = ["Depth", "Feed", "FrameBytes", "Listing", "Server"]
 
 _NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
 
@@ -53,12 +53,18 @@ class FrameBytes:
         return self.transfer_syntax_uid in _NATIVE
 
 
+Depth = Literal["counted", "listed", "thorough"]
+"""How far a comparison goes: lists where numbers differ; all lists; and what was modified in place, too."""
+
+
 class Server(Protocol):
     """One protocol, spoken to one server; instances have names, paths below its address."""
 
     address: Address
     pause_s: float
     """How long what was asked counts as what is there."""
+    batch: int
+    """How many instances to fetch before they are committed."""
 
     def probe(self) -> frozenset[str]:
         """Check that it speaks the protocol; what it can do beside."""
@@ -72,8 +78,8 @@ class Server(Protocol):
         """How many instances it has, where it says so."""
         ...
 
-    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], *, thorough: bool) -> Listing:
-        """All it has; thorough looks for what was modified, too."""
+    def listing(self, known: Mapping[str, str], cursor: Mapping[str, Any], depth: Depth) -> Listing:
+        """All it has; of the known ones those that may have changed, where `depth` is thorough."""
         ...
 
     def fetch(self, names: Iterable[str]) -> Iterator[tuple[str, Fetched | None]]:

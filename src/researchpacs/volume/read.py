@@ -13,6 +13,8 @@ from researchpacs.volume.plan import plan
 
 __all__ = ["read_volume"]
 
+_WAITING = 8
+
 
 def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> xr.DataArray:
     """Read a uniform series as a volume in memory.
@@ -43,8 +45,10 @@ def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: b
     planned = plan(series, on_irregular=on_irregular, rescale=rescale)
     pieces = slices_of(planned, series)
     data = np.empty(planned.shape, planned.dtype)
-    # Reads and codecs release the GIL. Slices are few hundred KB, so more threads than cores bring nothing.
-    with ThreadPoolExecutor(max_workers=_threads()) as pool:
+    # Reads and codecs release the GIL. Slices are few hundred KB, so more threads than cores bring nothing, unless they
+    # wait for a server.
+    remote = any(piece.location.url is not None for piece in pieces)
+    with ThreadPoolExecutor(max_workers=_WAITING if remote else _threads()) as pool:
         try:
             for _ in pool.map(fill, pieces, data):
                 pass
