@@ -104,12 +104,14 @@ def _attribute(element: DataElement, bulk_url: Callable[[str], str], prefix: str
     if " or " in made["vr"]:
         made["vr"] = "US" if "Value" in made else "OW"
     if "Value" in made:
-        made["Value"] = [_finite(value) for value in made["Value"]]
+        made["Value"] = [_json_value(value) for value in made["Value"]]
     return made
 
 
-def _finite(value: object) -> object:
-    """JSON has no number for these (PS3.18 F.2.2)."""
+def _json_value(value: object) -> object:
+    """An empty value among others is null (PS3.18 F.2.5), and JSON has no number for what is not finite."""
+    if value == "":
+        return None
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     return value
