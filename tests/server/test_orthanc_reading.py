@@ -381,12 +381,22 @@ def test_files_go_out_as_attachments_that_nothing_runs(http):
     assert answer.headers["content-length"] == str(len(hostile))
 
 
-@pytest.mark.parametrize("path", ["preview", "frames/7/raw", "frames/x/preview", "content/0008-1140/0", "nothing"])
-def test_what_is_not_there_is_an_error_of_orthancs_form(http, path):
-    name = http.post("/instances", content=_bytes(2, PixelData=None) if path == "preview" else _bytes()).json()["Path"]
-    answer = http.get(f"{name}/{path}")
-    assert answer.status_code in (404, 415)
-    assert not answer.content or answer.json()["HttpStatus"] == answer.status_code
+def test_what_is_not_there_is_an_error_of_orthancs_form(http):
+    image = http.post("/instances", content=_bytes()).json()["Path"]
+    text = http.post("/instances", content=_bytes(2, PixelData=None)).json()["Path"]
+    for path, status in (
+        (f"{text}/preview", 415),
+        (f"{text}/numpy", 415),
+        (f"{image}/frames/7/raw", 404),
+        (f"{image}/frames/x/preview", 404),
+        (f"{image}/nothing", 404),
+        (f"{image}/rendered?width=1e9", 400),
+        (f"{image}/rendered?window-center=nan&window-width=1", 400),
+        ("/changes?since=x", 400),
+    ):
+        answer = http.get(path)
+        assert (path, answer.status_code, answer.json()["HttpStatus"]) == (path, status, status)
+    assert http.get(f"{image}/content/0008-1140/0").status_code == 404
 
 
 def _bytes(number: int = 1, **attributes: object) -> bytes:

@@ -15,7 +15,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_UPLOADS = ("/instances", "/dicom-web/studies", "/dicom-web")
+_UPLOADS = ("/instances", "/dicom-web")
 
 
 @dataclass(frozen=True, slots=True)
