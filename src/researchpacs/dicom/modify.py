@@ -1,5 +1,6 @@
 """Change attributes of a data set by rules: what to replace, remove and keep, and which UIDs become new ones."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,9 @@ from pydicom.tag import BaseTag, Tag
 from researchpacs.dicom.deidentify import map_uids
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["Rules", "apply_rules", "as_tag", "set_value"]
+__all__ = ["Rules", "apply_rules", "as_tag", "set_value", "use_unicode"]
+
+_UTF_8 = "ISO_IR 192"
 
 _BYTES_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _INTEGERS = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
@@ -52,8 +55,17 @@ def apply_rules(ds: Dataset, rules: Rules, *, new_uid: Callable[[str], str] = la
     for tag in rules.remove - rules.keep:
         if tag in ds:
             del ds[tag]
+    if not json.dumps(list(rules.replace.values()), ensure_ascii=False, default=str).isascii():
+        use_unicode(ds)
     for tag, value in rules.replace.items():
         set_value(ds, tag, value)
+
+
+def use_unicode(ds: Dataset) -> None:
+    """Write all texts in UTF-8 from now on, so that texts of any language fit (PS3.3 C.12.1.1.2)."""
+    if ds.get("SpecificCharacterSet") != _UTF_8:
+        ds.decode()
+        ds.SpecificCharacterSet = _UTF_8
 
 
 def as_tag(name: str) -> BaseTag:

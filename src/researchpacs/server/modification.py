@@ -15,8 +15,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 
 from researchpacs.archive import Stored
-from researchpacs.dicom.deidentify import deidentify
-from researchpacs.dicom.modify import Rules, apply_rules, as_tag
+from researchpacs.dicom.deidentify import deidentify, map_uids
+from researchpacs.dicom.keywords import level_of
+from researchpacs.dicom.modify import Rules, apply_rules, as_tag, use_unicode
 from researchpacs.dicom.scan import scan
 from researchpacs.dicom.transcode import transcode
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
@@ -27,7 +28,7 @@ from researchpacs.model import Level
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["Modification", "make_instance", "new_uids"]
+__all__ = ["Modification", "make_instance", "move_instance", "new_uids"]
 
 Operation: TypeAlias = Literal["modify", "anonymize"]
 
@@ -43,6 +44,7 @@ _RENEWED: Mapping[Level, tuple[str, ...]] = {
     "series": ("series_uid", "sop_uid"),
     "instance": ("sop_uid",),
 }
+_ABOVE_SERIES = frozenset({"patient", "study"})
 _IDENTIFYING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -131,6 +133,33 @@ def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_
         transfer_syntax_uid=found.transfer_syntax_uid,
         to=modification.transcode_to,
     )
+
+
+def move_instance(pacs: "Pacs", stored: Stored, target: Dataset, new_uid: Callable[[str], str]) -> bytes:
+    """Make the file that an instance has in another study.
+
+    Parameters
+    ----------
+    target
+        The header of an instance of that study: patient and study are taken from it, whatever the instance said.
+    new_uid
+        From `new_uids`.
+
+    Raises
+    ------
+    PixelDataError
+        A value cannot be read or written.
+    """
+    with reading_quietly():
+        ds = dcmread(BytesIO(pacs.archive.read(stored.key)), force=True)
+        map_uids(ds, new_uid)
+        use_unicode(ds)
+        for tag in [element.tag for element in ds if level_of(element.keyword) in _ABOVE_SERIES]:
+            del ds[tag]
+        for element in target:
+            if element.keyword and level_of(element.keyword) in _ABOVE_SERIES:
+                ds[element.tag] = element
+        return _written(ds, stored)
 
 
 def _anonymize(ds: Dataset, stored: Stored, modification: Modification) -> None:

@@ -8,13 +8,16 @@ from starlette.routing import Route
 from researchpacs.server.jobs import Handler
 from researchpacs.server.orthanc import (
     attachments,
+    bulk,
     changes,
+    create,
     find,
     gathered,
     images,
     instances,
     jobs,
     labels,
+    merge,
     metadata,
     modify,
     resources,
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLERS", "JOBS", "routes"]
 
-JOBS: Mapping[str, Handler] = {**modify.HANDLERS, **zips.HANDLERS}
+JOBS: Mapping[str, Handler] = {**modify.HANDLERS, **merge.HANDLERS, **zips.HANDLERS}
 """What does the jobs of this protocol, by their kind."""
 
 
@@ -47,6 +50,9 @@ def routes(pacs: "Pacs") -> list[Route]:
         metadata,
         attachments,
         modify,
+        merge,
+        bulk,
+        create,
         zips,
         instances,
         resources,

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -118,7 +118,8 @@ def _run(run: Run) -> Mapping[str, Any]:
         return finish(run)
     modification = Modification.parse(request["Operation"], request["Level"], request["Secret"], options)
     instances = instances_of(run.pacs, request["Resources"], None if request["Bulk"] else request["Level"])
-    made = make_all(run, instances, modification)
+    new_uid = new_uids(modification, instances)
+    made = make_all(run, instances, lambda stored: make_instance(run.pacs, stored, modification, new_uid))
     content = {
         **run.job.content,
         "IsAnonymization": request["Operation"] == "anonymize",
@@ -158,15 +159,14 @@ def _list_of(run: Run) -> Path:
     return run.pacs.archive.jobs.output(run.job.id)
 
 
-def make_all(run: Run, instances: Sequence[Stored], modification: Modification) -> Made:
-    """Make and store the new instances of a job, one after the other.
+def make_all(run: Run, instances: Sequence[Stored], make: Callable[[Stored], bytes]) -> Made:
+    """Make and store the new instances of a job; one that cannot be made does not hold up the others.
 
     Raises
     ------
     ResearchPacsError
         None of them could be made; the reason of the first.
     """
-    new_uid = new_uids(modification, instances)
     made = Made([], [], 0)
     failed: list[ResearchPacsError] = []
     for start in range(0, len(instances), _AT_ONCE):
@@ -174,7 +174,7 @@ def make_all(run: Run, instances: Sequence[Stored], modification: Modification) 
         files: dict[str, Stored] = {}
         for stored in instances[start : start + _AT_ONCE]:
             try:
-                content = make_instance(run.pacs, stored, modification, new_uid)
+                content = make(stored)
             except (InvalidInputError, UnsupportedError, PixelDataError) as error:
                 failed.append(error)
                 continue
