@@ -200,6 +200,7 @@ def test_another_feed_makes_the_catalog_anew(filled):
 @pytest.mark.parametrize(("version", "rebuilt"), [(0, True), (99, None)])
 def test_an_older_catalog_is_made_anew_and_a_newer_one_refused(filled, monkeypatch, version, rebuilt):
     from researchpacs.catalog import _ddl
+    from researchpacs.catalog._lake import SCHEMA_VERSION
 
     filled.take(slices(2))
     monkeypatch.setattr(_ddl, "SCHEMA_VERSION", version)
@@ -207,7 +208,7 @@ def test_an_older_catalog_is_made_anew_and_a_newer_one_refused(filled, monkeypat
     monkeypatch.undo()
 
     if rebuilt:
-        assert filled.catalog.sql("select schema_version, last_seq from sync_state").fetchall() == [(1, 2)]
+        assert filled.catalog.sql("select schema_version, last_seq from sync_state").fetchall() == [(SCHEMA_VERSION, 2)]
     else:
         with pytest.raises(UnsupportedError, match="pip install --upgrade"):
             filled.catalog.sql("select 1")

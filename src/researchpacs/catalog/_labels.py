@@ -6,7 +6,6 @@ import duckdb
 
 from researchpacs.archive import LabelChange, Subject
 from researchpacs.catalog._lake import NAME
-from researchpacs.catalog._rows import insert_rows
 
 __all__ = ["LABEL_KEYS", "replace_labels"]
 
@@ -21,6 +20,8 @@ LABEL_KEYS = {
 
 def replace_labels(con: duckdb.DuckDBPyConnection, changes: Iterable[LabelChange]) -> None:
     """Give objects the labels they have now; to be called inside a transaction."""
+    from researchpacs.catalog._rows import insert_rows  # brings pyarrow, which a reader does not need
+
     rows = []
     for change in changes:
         key = _key(change.subject)
