@@ -264,6 +264,9 @@ def _told(lines: list[str]) -> Told:
 
 def _add(told: Told, lines: list[str]) -> None:
     """Follow what a process said; the last line may be half."""
+    # What was deleted earlier may be there again: each process ingests all, and may be killed before it says so.
+    told.uncertain |= told.deleted
+    told.deleted.clear()
     # A deletion that nobody acknowledged may have happened, or not, until the instance is heard of again.
     for line in lines:
         kind, _, key = line.partition(" ")
