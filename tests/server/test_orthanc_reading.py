@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -281,6 +282,19 @@ def test_archives_forms_and_gzip_are_unpacked(http):
     form = [("files", ("a.dcm", _bytes(4))), ("files", ("b.dcm", _bytes(5)))]
     assert len(http.post("/instances", files=form).json()) == 2
     assert http.get("/statistics").json()["CountInstances"] == 5
+
+
+def test_many_clients_at_once_get_each_their_own_answer(http, pacs):
+    def send(number: int) -> tuple[int, str, str]:
+        answer = http.post("/instances", content=_bytes(number % 20)).json()
+        return number % 20, answer["ID"], answer["Status"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(60)))
+    assert sorted(status for _, _, status in answers) == ["AlreadyStored"] * 40 + ["Success"] * 20
+    for number, name, _ in answers:
+        assert http.get(f"/instances/{name}/content/InstanceNumber").text.strip() == str(number)
+    assert pacs.verify().ok
 
 
 def test_a_gzip_bomb_is_refused(http, pacs):

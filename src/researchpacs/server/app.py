@@ -19,6 +19,7 @@ from researchpacs.server.jobs import JobRunner
 from researchpacs.server.limits import Limits, LimitsMiddleware
 from researchpacs.server.slashes import TrailingSlashMiddleware
 from researchpacs.server.stable import STABLE_AGE_S, StableWatch
+from researchpacs.server.together import held_workspace
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -52,7 +53,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        with StableWatch(pacs, age_s=stable_age_s), JobRunner(pacs, orthanc.JOBS):
+        with held_workspace(pacs.archive), StableWatch(pacs, age_s=stable_age_s), JobRunner(pacs, orthanc.JOBS):
             yield
 
     app = Starlette(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from researchpacs.model import Outcome
-from researchpacs.server.intake import is_for_want_of_space, new_spool, store_files, store_stream
+from researchpacs.server.intake import IN_MEMORY, is_for_want_of_space, new_spool, store_files, store_stream
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.errors import OrthancError
 
@@ -40,8 +40,13 @@ def routes(pacs: "Pacs") -> list[Route]:
                 outcomes = await run_in_threadpool(_store_form, pacs, files)
             return _answer(outcomes, many=len(outcomes) > 1)
         with closing(new_spool(pacs)) as spool:
+            taken = 0
             async for chunk in request.stream():
-                await run_in_threadpool(spool.write, chunk)
+                taken += len(chunk)
+                if taken <= IN_MEMORY:
+                    spool.write(chunk)
+                else:
+                    await run_in_threadpool(spool.write, chunk)
             outcomes, many = await run_in_threadpool(_store_body, pacs, spool)
         return _answer(outcomes, many=many)
 
