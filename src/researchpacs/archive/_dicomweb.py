@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
 
 import requests
 
@@ -26,7 +27,7 @@ from researchpacs.archive._remote_http import (
     telling_http_errors,
 )
 from researchpacs.archive._remote_instance import Fetched
-from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing
+from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
 from researchpacs.errors import InvalidInputError, NotFoundError, RemoteError, UnsupportedError
 from researchpacs.model import Identity
 
@@ -105,7 +106,7 @@ class DicomwebServer:
         """List the instances of every study, or of those with another number than is known; every one is suspect."""
         by_study: dict[str, list[str]] = {}
         for name in known:
-            by_study.setdefault(name.split("/")[1], []).append(name)
+            by_study.setdefault(unquote(name.split("/")[1]), []).append(name)
         names: set[str] = set()
         for study in self._studies():
             uid = text_of(study, _STUDY)
@@ -126,7 +127,7 @@ class DicomwebServer:
         for one in self._all("the instances of a study", self._client.search_for_instances, study):
             series, sop = text_of(one, _SERIES), text_of(one, _SOP)
             if series and sop:
-                yield f"studies/{study}/series/{series}/instances/{sop}"
+                yield _name(study, series, sop)
 
     def fetch(self, names: Iterable[str]) -> Iterator[tuple[str, Fetched | None]]:
         """Fetch metadata, of several instances of a series at once; in the order of the names."""
@@ -143,18 +144,20 @@ class DicomwebServer:
                 yield from ((name, Fetched(name, "", b"", 0, failure=failure)) for name in wanted)
                 continue
             for name in wanted:
-                one = found.get(name.rpartition("/")[2])
+                one = found.get(unquote(name.rpartition("/")[2]))
                 yield name, None if one is None else _fetched(name, one)
 
     def _metadata(self, path: str) -> dict[str, Metadata]:
         """Metadata by SOPInstanceUID below a series or an instance."""
-        _, study, _, series, *rest = path.split("/")
-        what = "the metadata of a series"
-        with telling_http_errors(self.address, what):
-            if rest:
-                found = [self._client.retrieve_instance_metadata(study, series, rest[1])]
-            else:
-                found = self._client.retrieve_series_metadata(study, series)
+        study, series, *instance = map(unquote, path.split("/")[1::2])
+        with telling_http_errors(self.address, "the metadata of a series"):
+            try:
+                if instance:
+                    found = [self._client.retrieve_instance_metadata(study, series, instance[0])]
+                else:
+                    found = self._client.retrieve_series_metadata(study, series)
+            except IndexError:  # an empty answer in place of 404
+                found = []
         return {text_of(one, _SOP): one for one in found}
 
     # -- read ---------------------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ class DicomwebServer:
 
     def name_of(self, identity: Identity) -> str:
         """The name an instance has, or would have."""
-        return f"studies/{identity.study_uid}/series/{identity.series_uid}/instances/{identity.sop_uid}"
+        return _name(identity.study_uid, identity.series_uid, identity.sop_uid)
 
     def holds(self, name: str) -> bool:
         """Whether it has an instance."""
@@ -196,8 +199,8 @@ class DicomwebServer:
         except NotFoundError:
             return False
 
-    def send(self, file: Path, identity: Identity) -> str | None:
-        """Store a file (STOW-RS), streamed; the reason where it is not taken."""
+    def send(self, file: Path, identity: Identity) -> Sent:
+        """Store a file that it does not have (STOW-RS), streamed."""
         boundary = secrets.token_hex(16)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
@@ -207,16 +210,20 @@ class DicomwebServer:
             with file.open("rb") as content:
                 body = _multipart(content, boundary)
                 response = self._ask(
-                    "post", "to store an instance", f"studies/{identity.study_uid}", data=body, headers=headers
+                    "post",
+                    "to store an instance",
+                    f"studies/{quote(identity.study_uid, safe='')}",
+                    data=body,
+                    headers=headers,
                 )
         except RemoteError as error:
             if error.status is not None and error.status != 507 and 400 <= error.status < 500:
-                return f"the server does not take it (status {error.status})"
+                return Sent(f"the server does not take it (status {error.status})")
             raise
         with telling_http_errors(self.address, "to store an instance"):
             answer = response.json() if response.content else {}
         failed = (answer.get(_FAILED) or {}).get("Value") if isinstance(answer, dict) else None
-        return f"the server does not take it (failure reason {text_of(failed[0], _REASON)})" if failed else None
+        return Sent(f"the server does not take it (failure reason {text_of(failed[0], _REASON)})") if failed else Sent()
 
     def delete(self, names: Collection[str]) -> None:
         """Delete instances, one after the other; one that is gone already is no error.
@@ -267,6 +274,11 @@ class DicomwebServer:
         if not response.ok:
             raise error_of_status(self.address, what, response.status_code)
         return response
+
+
+def _name(study: str, series: str, sop: str) -> str:
+    """A path, whatever stands where UIDs should."""
+    return f"studies/{quote(study, safe='')}/series/{quote(series, safe='')}/instances/{quote(sop, safe='')}"
 
 
 def _fetched(name: str, metadata: Metadata) -> Fetched:

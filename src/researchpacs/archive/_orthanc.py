@@ -23,7 +23,7 @@ from researchpacs.archive._remote_http import (
     unreachable,
 )
 from researchpacs.archive._remote_instance import Fetched
-from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing
+from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
 from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError, UnsupportedError
 from researchpacs.model import Identity
 
@@ -193,17 +193,19 @@ class OrthancServer:
             return False
         return True
 
-    def send(self, file: Path, identity: Identity) -> str | None:
-        """Store a file; the reason where it is not taken."""
+    def send(self, file: Path, identity: Identity) -> Sent:
+        """Store a file that it does not have."""
         try:
             with file.open("rb") as content:
                 answer = self._ask("post", "to store an instance", "instances", data=content).json()
         except RemoteError as error:
             if error.status is not None and error.status != 507 and 400 <= error.status < 500:
-                return f"the server does not take it (status {error.status})"
+                return Sent(f"the server does not take it (status {error.status})")
             raise
         status = answer.get("Status") if isinstance(answer, dict) else None
-        return None if status in ("Success", "AlreadyStored") else f"the server does not take it ({status})"
+        if status == "AlreadyStored":
+            return Sent(already=f"instances/{answer['ID']}")
+        return Sent() if status == "Success" else Sent(f"the server does not take it ({status})")
 
     def delete(self, names: Collection[str]) -> None:
         """Delete instances, one after the other; one that is gone already is no error."""

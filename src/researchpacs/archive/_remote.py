@@ -79,16 +79,18 @@ class RemoteArchive:
         if item.blob is None:
             reason = "a remote archive keeps no references; leave out copy=False"
             return Outcome(item.source, "refused", reason, identity)
-        name = self._server.name_of(identity)
-        if self._server.holds(name):
-            if not is_same(self._server.read(name, 0, None), item.blob):
-                self._keep_aside(item, item.blob)
-                return Outcome(item.source, "conflict", OTHER, identity)
+        name: str | None = self._server.name_of(identity)
+        if not self._server.holds(str(name)):
+            sent = self._server.send(item.blob, identity)
+            name = sent.already
+            if name is None:
+                item.blob.unlink()
+                return Outcome(item.source, "refused" if sent.refusal else "stored", sent.refusal, identity)
+        if is_same(self._server.read(str(name), 0, None), item.blob):
             item.blob.unlink()
             return Outcome(item.source, "duplicate", "", identity)
-        refusal = self._server.send(item.blob, identity)
-        item.blob.unlink()
-        return Outcome(item.source, "refused" if refusal else "stored", refusal or "", identity)
+        self._keep_aside(item, item.blob)
+        return Outcome(item.source, "conflict", OTHER, identity)
 
     def _keep_aside(self, item: Incoming, blob: Path) -> None:
         with blob.open("rb") as file:
@@ -149,8 +151,7 @@ class RemoteArchive:
         return self._seen.rows(keys)
 
     def find(self, query: Find) -> Iterator[Row]:
-        """Main attributes of what matches, its parents' included."""
-        self._look()
+        """Main attributes of what matches, its parents' included, among what was seen at the last look."""
         return self._seen.find(query)
 
     def refused(self) -> Mapping[str, str]:

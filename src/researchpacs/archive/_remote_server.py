@@ -9,7 +9,7 @@ from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.model import Identity
 
-__all__ = ["Depth", "Feed", "FrameBytes", "Listing", "Server"]
+__all__ = ["Depth", "Feed", "FrameBytes", "Listing", "Sent", "Server"]
 
 _NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
 
@@ -57,6 +57,16 @@ Depth = Literal["counted", "listed", "thorough"]
 """How far a comparison goes: lists where numbers differ; all lists; and what was modified in place, too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a file that was sent."""
+
+    refusal: str = ""
+    """Why the server does not take it."""
+    already: str | None = None
+    """The name of an instance that the server has instead, and keeps."""
+
+
 class Server(Protocol):
     """One protocol, spoken to one server; instances have names, paths below its address."""
 
@@ -102,8 +112,8 @@ class Server(Protocol):
         """Whether it has an instance."""
         ...
 
-    def send(self, file: Path, identity: Identity) -> str | None:
-        """Store a file; the reason where it is not taken."""
+    def send(self, file: Path, identity: Identity) -> Sent:
+        """Store a file that it does not have."""
         ...
 
     def delete(self, names: Collection[str]) -> None:
