@@ -45,7 +45,7 @@ class Served:
 @contextmanager
 def serving(pacs: rp.Pacs) -> Iterator[Served]:
     """Run the whole application in a thread, on a free port."""
-    with socket.socket() as found:
+    with socket.socket(proto=socket.IPPROTO_TCP) as found:  # asyncio sets TCP_NODELAY on those that say so
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
         config = uvicorn.Config(create_app(pacs, access=Access()), log_level="error", lifespan="on")

@@ -3,9 +3,11 @@
 import base64
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.tag import BaseTag
 
@@ -46,14 +48,18 @@ def attribute(keyword: str, *values: object) -> tuple[str, Attribute]:
     tag, attribute
         An entry of the JSON object.
     """
-    from pydicom.datadict import dictionary_VR, tag_for_keyword
-
-    tag, vr = tag_for_keyword(keyword) or 0, dictionary_VR(keyword)
+    tag, vr = _entry(keyword)
     made: Attribute = {"vr": vr}
     known = [value for value in values if value not in ("", None)]
     if known:
         made["Value"] = [_person(str(value)) for value in known] if vr == "PN" else known
-    return f"{tag:08X}", made
+    return tag, made
+
+
+@cache
+def _entry(keyword: str) -> tuple[str, str]:
+    """Tag and VR as the data dictionary has them; a search result asks for dozens."""
+    return f"{tag_for_keyword(keyword) or 0:08X}", dictionary_VR(keyword)
 
 
 def bulk_value(ds: Dataset, path: str) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["Begin", "Data", "End", "Event", "Part", "PartReader", "new_boundary", "written", "written_size"]
+__all__ = ["Begin", "Data", "End", "Event", "Part", "PartReader", "gathered", "new_boundary", "written", "written_size"]
 
 _MOST_HEADER_BYTES = 16_384
 _MOST_PREAMBLE_BYTES = 65_536
@@ -210,6 +210,19 @@ def written(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
         if opening:
             yield opening
     yield _closing(boundary)
+
+
+def gathered(chunks: Iterable[bytes], *, size: int = 1 << 18) -> Iterator[bytes]:
+    """Put small chunks together: each that is sent costs a turn of the event loop and of a thread."""
+    waiting, length = list[bytes](), 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        length += len(chunk)
+        if length >= size:
+            yield b"".join(waiting) if len(waiting) > 1 else chunk
+            waiting, length = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def written_size(parts: Iterable[Part]) -> int | None:

@@ -1,6 +1,7 @@
 """Matches as DICOM JSON: the attributes every result has, and those asked for (PS3.18 10.6.3.3)."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from researchpacs.archive import EmbeddedArchive
@@ -128,11 +129,14 @@ def _indexed(match: Match) -> Iterator[tuple[str, Attribute]]:
 
 def _typed(keyword: str, text: str) -> tuple[str, Attribute]:
     """An attribute from the text that the ledger has of it."""
-    vr = vr_of(keyword)
+    vr = _vr_of(keyword)
     values: list[Any] = [text] if vr in _ONE_VALUE else text.split("\\")
     if vr in _WHOLE_NUMBERS or vr == "DS":
         values = [_number(value, whole=vr != "DS") for value in values]
     return attribute(keyword, *values)
+
+
+_vr_of = cache(vr_of)
 
 
 def _number(text: str, *, whole: bool) -> int | float | str:

@@ -15,7 +15,7 @@ from researchpacs.server.dicomweb._answers import DICOM_JSON, RequestError, enco
 from researchpacs.server.dicomweb._instance import OpenInstance, chunks_of, size_of
 from researchpacs.server.dicomweb._json import Attribute, json_of
 from researchpacs.server.dicomweb._media import Wanted, first_taken, quoted, wanted_by
-from researchpacs.server.dicomweb._multipart import Part, new_boundary, written, written_size
+from researchpacs.server.dicomweb._multipart import Part, gathered, new_boundary, written, written_size
 from researchpacs.server.dicomweb._resources import instance_url, named_instances, root_url
 from researchpacs.server.dicomweb._syntaxes import EXPLICIT, can_become, is_native
 
@@ -50,7 +50,7 @@ def retrieve(request: Request) -> Response:
 def metadata(request: Request) -> Response:
     """``.../metadata``: the data sets without their large values, as one JSON array that is written as it goes."""
     media_type = first_taken(wanted_by(request), (DICOM_JSON, "application/json"))
-    return StreamingResponse(_array(named_instances(request), root_url(request)), media_type=media_type)
+    return StreamingResponse(gathered(_array(named_instances(request), root_url(request))), media_type=media_type)
 
 
 def multipart_answer(parts: Iterable[Part], media_type: str, *, size: int | None = None, status: int = 200) -> Response:
@@ -65,7 +65,7 @@ def multipart_answer(parts: Iterable[Part], media_type: str, *, size: int | None
     headers = {"Content-Type": f"multipart/related; type={quoted(media_type)}; boundary={boundary}"}
     if size is not None:
         headers["Content-Length"] = str(size)
-    return StreamingResponse(written(parts, boundary), status_code=status, headers=headers)
+    return StreamingResponse(gathered(written(parts, boundary)), status_code=status, headers=headers)
 
 
 def _fits(stored: Stored, wanted: Wanted) -> bool:
