@@ -136,6 +136,8 @@ def demo(home: Path | None, output: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to answer at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8042, show_default=True, help="0 takes a free one.")
+@click.option("--dimse-port", type=click.IntRange(0, 65535), help="Be a DICOM node at this port; without it, be none.")
+@click.option("--aet", default="RESEARCHPACS", show_default=True, help="AE title of the DICOM node.")
 @click.option("--users", type=click.Path(path_type=Path), help="File of users; without it a new token is printed.")
 @click.option("--no-auth", is_flag=True, help="Let everybody on this machine in; on loopback only.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
@@ -158,7 +160,9 @@ def serve(home: Path | None, /, *, host: str, port: int, users: Path | None, no_
         if access.token is not None:
             click.echo(f"token: {access.token}  (Bearer, or the password of any user name)")
 
-    address = server.Address(host, port, options["tls_cert"], options["tls_key"])
+    address = server.Address(
+        host, port, options["tls_cert"], options["tls_key"], dimse_port=options["dimse_port"], aet=options["aet"]
+    )
     server.serve(folder, address, access, insecure=options["insecure"], ready=ready)
 
 

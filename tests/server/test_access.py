@@ -15,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
 import researchpacs as rp
 from researchpacs.errors import AccessError, ConflictError, InvalidInputError
@@ -144,6 +146,11 @@ def test_serve_prints_a_token_that_opens_it_and_ends_when_told(home):
             assert second.returncode == 1
             assert f"by process {process.pid}" in second.stderr
             assert http.get("/statistics").json()["CountInstances"] == 1
+            node = AE()
+            node.add_requested_context(Verification)
+            association = node.associate("127.0.0.1", http.get("/system").json()["DicomPort"], ae_title="TRIAL")
+            assert association.send_c_echo().Status == 0x0000
+            association.release()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) in (0, -signal.SIGTERM)
     with rp.connect(home) as pacs:
@@ -165,7 +172,20 @@ def test_a_half_sent_request_holds_up_nobody(home):
 
 
 def _command(home: Path) -> list[str]:
-    return [sys.executable, "-m", "researchpacs", "--home", str(home), "serve", "--port", "0"]
+    return [
+        sys.executable,
+        "-m",
+        "researchpacs",
+        "--home",
+        str(home),
+        "serve",
+        "--port",
+        "0",
+        "--dimse-port",
+        "0",
+        "--aet",
+        "TRIAL",
+    ]
 
 
 @contextmanager

@@ -6,14 +6,19 @@ import os
 import socket
 import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from researchpacs.errors import AccessError, InvalidInputError
 from researchpacs.server.auth import Access, read_users
 from researchpacs.server.lock import serving
 from researchpacs.storage.home import Home
+
+if TYPE_CHECKING:
+    from researchpacs._pacs import Pacs
 
 __all__ = ["Address", "access_for", "check_address", "serve"]
 
@@ -28,6 +33,10 @@ class Address:
     """PEM with the chain; TLS is on where there is one."""
     key: Path | None = None
     """PEM with the private key, where it is not in `certificate`."""
+    dimse_port: int | None = None
+    """Where the DICOM node listens; None: there is none. 0 takes a free port."""
+    aet: str = "RESEARCHPACS"
+    """The DICOM node's AE title."""
 
     @property
     def is_loopback(self) -> bool:
@@ -110,7 +119,7 @@ def serve(
     with _listening(address) as listener:
         url = address.url(listener.getsockname()[1])
         with serving(place, url):
-            _run(place, listener, address, access, lambda: ready(url))
+            _run(place, listener, address, access, insecure=insecure, ready=lambda: ready(url))
 
 
 def _listening(address: Address) -> socket.socket:
@@ -122,7 +131,29 @@ def _listening(address: Address) -> socket.socket:
         raise AccessError(f"{address.host}, port {address.port}: {reason}; choose another with --port") from error
 
 
-def _run(home: Path, listener: socket.socket, address: Address, access: Access, ready: Callable[[], None]) -> None:
+@contextmanager
+def _dicom_node(pacs: "Pacs", address: Address, *, insecure: bool) -> Iterator[int]:
+    """Run the DICOM node beside; gives its port, 0 where none was asked for."""
+    if address.dimse_port is None:
+        yield 0
+        return
+    from researchpacs.server.dimse import ScpOptions, ServerTls, start_scp
+
+    tls = ServerTls(address.certificate, address.key or address.certificate) if address.certificate else None
+    options = ScpOptions(host=address.host, port=address.dimse_port, aet=address.aet, tls=tls, insecure=insecure)
+    with start_scp(pacs, options) as node:
+        yield node.port
+
+
+def _run(
+    home: Path,
+    listener: socket.socket,
+    address: Address,
+    access: Access,
+    *,
+    insecure: bool,
+    ready: Callable[[], None],
+) -> None:
     import uvicorn
 
     import researchpacs
@@ -132,8 +163,9 @@ def _run(home: Path, listener: socket.socket, address: Address, access: Access, 
     # pydicom's warnings quote values; what is odd in an instance is in the table `issues`.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").disabled = True
-    with researchpacs.connect(home) as pacs:
+    with researchpacs.connect(home) as pacs, _dicom_node(pacs, address, insecure=insecure) as dimse_port:
         app = create_app(pacs, access=access)
+        app.state.ae_title, app.state.dimse_port = address.aet, dimse_port
         config = uvicorn.Config(
             app,
             log_level="warning",
