@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -132,6 +133,24 @@ def test_a_peer_that_is_not_there_or_calls_us_wrong_raises_remote_error(scp: Scp
         Peer("nobody", "X", "127.0.0.1", free_port()).echo()
     with pytest.raises(rp.errors.RemoteError, match="does not know itself"):
         Peer("self", "WRONG", "127.0.0.1", scp.port).echo()
+
+
+def test_without_pynetdicom_the_extra_is_named(home: Path) -> None:
+    script = """
+import sys
+sys.modules["pynetdicom"] = None
+import researchpacs as rp
+with rp.connect(sys.argv[1]) as pacs:
+    peer = pacs.peers.add("x", aet="X", host="127.0.0.1")
+    for speak in (peer.echo, lambda: pacs.find_remote("x"), lambda: __import__("researchpacs.server.dimse")):
+        try:
+            speak()
+        except rp.errors.MissingExtraError as error:
+            assert "researchpacs[dimse]" in str(error)
+        else:
+            raise AssertionError(speak)
+"""
+    subprocess.run([sys.executable, "-c", script, str(home)], check=True, timeout=60)
 
 
 # -- a real Orthanc -------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from researchpacs.archive._dimse._contexts import agree
 from researchpacs.archive._dimse._errors import AbortedError, ProtocolError
 from researchpacs.archive._dimse._negotiation import Request, encode_answer, request_of
 from researchpacs.archive._dimse._pdu import ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, Wire
-from researchpacs.errors import RemoteError
 
 __all__ = ["BUSY", "CALLED_UNKNOWN", "CALLING_UNKNOWN", "Grant", "Judge", "Refused", "accept"]
 
@@ -23,6 +22,7 @@ class Refused:
     reason: int
 
 
+_LINGER_S = 2.0
 CALLING_UNKNOWN = Refused(1, 1, 3)
 CALLED_UNKNOWN = Refused(1, 1, 7)
 BUSY = Refused(2, 3, 2)
@@ -54,7 +54,8 @@ def accept(wire: Wire, judge: Judge, *, timeouts: Timeouts, sink_of: SinkOf) -> 
     verdict = judge(request)
     if isinstance(verdict, Refused):
         wire.send(ASSOCIATE_RJ, bytes([0, verdict.result, verdict.source, verdict.reason]))
-        _wait_for_close(wire)
+        # Whoever asked closes.
+        wire.linger(_LINGER_S)
         return None
     contexts = agree(request.proposals, served=verdict.served, storage=verdict.storage)
     wire.send(ASSOCIATE_AC, encode_answer(request, contexts))
@@ -68,11 +69,3 @@ def accept(wire: Wire, judge: Judge, *, timeouts: Timeouts, sink_of: SinkOf) -> 
         is_requestor=False,
         sink_of=sink_of,
     )
-
-
-def _wait_for_close(wire: Wire) -> None:
-    """Let the requestor close (PS3.8 9.2.3, Sta13): closing first could lose the answer that is on its way."""
-    try:
-        wire.receive(wait_s=2.0)
-    except RemoteError:
-        return

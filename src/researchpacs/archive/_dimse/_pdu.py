@@ -46,6 +46,7 @@ _LONGEST = {
     ABORT: 4,
 }
 _LARGEST_CHUNK = 1 << 20
+_DROPPED = 65_536
 _HEADER = struct.Struct(">BxI")
 _VALUE_HEADER = struct.Struct(">IBB")
 _DATA_HEADER = struct.Struct(">BxIIBB")
@@ -137,6 +138,18 @@ class Wire:
         if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
             return True
         return bool(select.select([self._sock], [], [], 0)[0])
+
+    def linger(self, seconds: float) -> None:
+        """Read and drop what still comes until the peer closes (PS3.8 9.2.3, Sta13).
+
+        Closing with bytes unread resets the connection, which may take back the last answer on its way.
+        """
+        until = time.monotonic() + seconds
+        with contextlib.suppress(OSError, ValueError):
+            while (left := until - time.monotonic()) > 0:
+                self._sock.settimeout(left)
+                if not self._sock.recv(_DROPPED):
+                    return
 
     def close(self) -> None:
         """End the connection; whoever waits for it in another thread gets `GoneError`."""

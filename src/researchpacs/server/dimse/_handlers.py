@@ -1,6 +1,5 @@
 """Which function answers which request."""
 
-from collections.abc import Callable
 from functools import partial
 
 from researchpacs.archive import EmbeddedArchive
@@ -8,7 +7,6 @@ from researchpacs.archive._dimse._association import Association, Message
 from researchpacs.archive._dimse._command import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION
 from researchpacs.archive._dimse._contexts import COMMITMENT, ECHO, FIND, GET, MOVE, WORKLIST
 from researchpacs.archive._peers import Peers
-from researchpacs.model import Incoming, Outcome
 from researchpacs.server.dimse._commitment import Reporter, answer_commitment
 from researchpacs.server.dimse._find import answer_find
 from researchpacs.server.dimse._options import ScpOptions
@@ -24,14 +22,12 @@ def handlers_of(
     archive: EmbeddedArchive,
     peers: Peers,
     options: ScpOptions,
-    *,
-    store: Callable[[Incoming], Outcome],
     reporter: Reporter,
 ) -> dict[tuple[int, str], Handler]:
     """Bind the functions that answer to what they need."""
     handlers: dict[tuple[int, str], Handler] = {
         (C_ECHO, ECHO): _answer_echo,
-        (C_STORE, "storage"): partial(_answer_store, store=store),
+        (C_STORE, "storage"): partial(_answer_store, archive=archive),
         (N_ACTION, COMMITMENT): partial(answer_commitment, archive=archive, peers=peers, reporter=reporter),
     }
     for sop_class_uid in FIND.values():
@@ -49,6 +45,6 @@ def _answer_echo(association: Association, request: Message) -> None:
     association.respond(request, 0x0000)
 
 
-def _answer_store(association: Association, request: Message, store: Callable[[Incoming], Outcome]) -> None:
-    status, why = keep(request, store)
+def _answer_store(association: Association, request: Message, archive: EmbeddedArchive) -> None:
+    status, why = keep(request, archive)
     association.respond(request, status, comment=why)

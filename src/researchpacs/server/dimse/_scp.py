@@ -4,6 +4,7 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -24,7 +25,7 @@ from researchpacs.server.dimse._commitment import Reporter
 from researchpacs.server.dimse._handlers import handlers_of
 from researchpacs.server.dimse._options import ScpOptions
 from researchpacs.server.dimse._service import serve
-from researchpacs.server.dimse._store import Committer, sink_for
+from researchpacs.server.dimse._store import sink_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,8 @@ __all__ = ["Scp", "start_scp"]
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 64
+_PAUSE_S = 0.05
+_LINGER_S = 0.5
 _SPARE = 128
 """Callers without an association yet, beyond the number of those with one; then the one who has waited longest goes."""
 
@@ -68,11 +71,8 @@ class Scp:
         self._resources = contextlib.ExitStack()
         self._folder: Path = self._resources.enter_context(pacs.archive.home.workspace())
         self._peers = Peers(pacs.archive.ledger)
-        self._committer = Committer(pacs.archive)
         self._reporter = Reporter(options.timeouts)
-        self._handlers = handlers_of(
-            pacs.archive, self._peers, options, store=self._committer.store, reporter=self._reporter
-        )
+        self._handlers = handlers_of(pacs.archive, self._peers, options, self._reporter)
         self._callers: dict[threading.Thread, socket.socket] = {}
         self._associated: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class Scp:
         return self._options.aet
 
     def stop(self) -> None:
-        """Take no more callers, end the associations there are, and finish what is being stored."""
+        """Take no more callers and end the associations there are; what is being stored is finished."""
         with self._lock:
             if self._stopped:
                 return
@@ -102,7 +102,6 @@ class Scp:
         for thread in callers:
             thread.join()
         self._reporter.stop()
-        self._committer.stop()
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -122,7 +121,8 @@ class Scp:
             except OSError:
                 if self._stopped:
                     return
-                continue  # a caller that was gone before it was accepted, or no file descriptor left
+                time.sleep(_PAUSE_S)  # a caller that was gone before it was accepted, or no file descriptor left
+                continue
             thread = threading.Thread(target=self._meet, args=(sock, str(address[0])), daemon=True)
             with self._lock:
                 if self._stopped:
@@ -131,7 +131,7 @@ class Scp:
                 if len(self._callers) >= self._options.most_associations + _SPARE:
                     self._turn_out_the_idlest()
                 self._callers[thread] = sock
-            thread.start()
+                thread.start()
 
     def _turn_out_the_idlest(self) -> None:
         """Who opens connections and asks for nothing must not keep others out."""
@@ -226,4 +226,5 @@ def _abort(wire: Wire) -> None:
     # PS3.8 table 9-26: from the service provider, for an unexpected PDU.
     with contextlib.suppress(RemoteError):
         wire.send(ABORT, bytes([0, 0, 2, 2]))
+        wire.linger(_LINGER_S)
     wire.close()

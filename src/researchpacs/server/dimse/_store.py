@@ -1,26 +1,19 @@
-"""C-STORE (PS3.4 B.2): through the guarded scan into the archive; success means that the instance is durable.
-
-Associations hand their instances to one committer, which stores all that wait in one transaction: while one commit is
-on its way to the disk, the next gathers.
-"""
+"""C-STORE (PS3.4 B.2): through the guarded scan into the archive; success means that the instance is durable."""
 
 import errno
 import itertools
-import queue
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 
-from researchpacs.archive import Archive
+from researchpacs.archive import EmbeddedArchive
 from researchpacs.archive._dimse._association import Memory, Message, Sink
 from researchpacs.archive._dimse._command import C_STORE, Command
 from researchpacs.archive._dimse._contexts import Context, is_storage
 from researchpacs.archive._dimse._received import FileSink, file_meta
 from researchpacs.ingest import check_spooled
-from researchpacs.model import Incoming, Outcome, Refusal
+from researchpacs.model import Incoming, Refusal
+from researchpacs.server.together import store_together
 
-__all__ = ["Committer", "keep", "sink_for"]
+__all__ = ["keep", "sink_for"]
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -28,59 +21,7 @@ DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_SPACE = "no space left"
-_MOST_AT_ONCE = 256
 _counter = itertools.count(1)
-
-
-class Committer:
-    """Stores what many threads bring, together.
-
-    Parameters
-    ----------
-    archive
-        Where it goes.
-    """
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._waiting: queue.SimpleQueue[tuple[Incoming, Future[Outcome]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="dimse-committer", daemon=True)
-        self._thread.start()
-
-    def store(self, item: Incoming) -> Outcome:
-        """Store one instance; returns when it is durable, and raises what the archive raised."""
-        outcome: Future[Outcome] = Future()
-        self._waiting.put((item, outcome))
-        return outcome.result()
-
-    def stop(self) -> None:
-        """Finish what waits."""
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, at_end = [first], False
-            while len(batch) < _MOST_AT_ONCE and not at_end and not self._waiting.empty():
-                another = self._waiting.get()
-                at_end = another is None
-                if another is not None:
-                    batch.append(another)
-            self._commit(batch)
-            if at_end:
-                return
-
-    def _commit(self, batch: list[tuple[Incoming, "Future[Outcome]"]]) -> None:
-        waiting = {item.source: outcome for item, outcome in batch}
-        try:
-            for outcome in self._archive.store([item for item, _ in batch]):
-                waiting.pop(outcome.source).set_result(outcome)
-        except BaseException as error:
-            for future in waiting.values():
-                future.set_exception(error)
-            waiting.clear()
-        for future in waiting.values():
-            future.set_exception(RuntimeError("the archive gave no outcome for an instance"))
 
 
 def sink_for(context: Context, command: Command, *, folder: Path, calling_aet: str, most_bytes: int) -> Sink:
@@ -96,7 +37,7 @@ def sink_for(context: Context, command: Command, *, folder: Path, calling_aet: s
     return FileSink(folder, meta, most_bytes=most_bytes)
 
 
-def keep(request: Message, store: Callable[[Incoming], Outcome]) -> tuple[int, str]:
+def keep(request: Message, archive: EmbeddedArchive) -> tuple[int, str]:
     """Take in what a C-STORE brought; its status and, for a failure, why (PS3.4 table B.2-1)."""
     sink = request.sink
     if not isinstance(sink, FileSink):
@@ -110,7 +51,7 @@ def keep(request: Message, store: Callable[[Incoming], Outcome]) -> tuple[int, s
     if problem := _mismatch(request.command, checked):
         return DOES_NOT_MATCH, problem
     try:
-        outcome = store(checked)
+        (outcome,) = store_together(archive, [checked])
     except OSError as error:
         return _failed(error)
     return _refused(outcome.reason) if outcome.kind == "refused" else (SUCCESS, "")
