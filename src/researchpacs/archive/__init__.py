@@ -8,6 +8,7 @@ from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._jobs import Job, Jobs, JobStoppedError, Worker
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._metadata import Revision
+from researchpacs.archive._peers import Peer, Peers, Tls
 from researchpacs.archive._stored import Stored
 from researchpacs.archive._subject import Subject
 from researchpacs.archive._verify import Problem, VerifyReport
@@ -28,10 +29,13 @@ __all__ = [
     "JobStoppedError",
     "Jobs",
     "LabelChange",
+    "Peer",
+    "Peers",
     "Problem",
     "Revision",
     "Stored",
     "Subject",
+    "Tls",
     "VerifyReport",
     "Worker",
     "open_archive",
