@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+LEVELS = ("patient", "study", "series", "instance")
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
 
 
@@ -66,18 +68,21 @@ def ingest(home: Path | None, paths: tuple[Path, ...], no_copy: bool, progress: 
 
 
 @main.command()
-@click.argument("level", type=click.Choice(["patient", "study", "series", "instance"]), default="study")
-@click.argument("filters", nargs=-1, metavar="[KEYWORD=VALUE]...")
+@click.argument("terms", nargs=-1, metavar="[LEVEL] [KEYWORD=VALUE]...")
 @click.option("--where", help="A condition in SQL over the level's columns.")
 @click.option("--text", help="Words that must all be found in the descriptions.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @as_json
 @click.pass_obj
-def search(home: Path | None, /, level: Any, filters: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def search(home: Path | None, /, terms: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Search the catalog: `researchpacs search series Modality=CT StudyDate=2021..2023`.
 
-    Repeat a keyword for any-of; `LOW..HIGH` is an inclusive range, either end may be left open.
+    LEVEL is patient, study (unless said otherwise), series or instance. Repeat a keyword for any-of; `LOW..HIGH` is an
+    inclusive range, either end may be left open.
     """
+    level, filters = (terms[0], terms[1:]) if terms and "=" not in terms[0] else ("study", terms)
+    if level not in LEVELS:
+        raise click.UsageError(f"{level!r} is neither a level ({', '.join(LEVELS)}) nor KEYWORD=VALUE")
     with rp.connect(home) as pacs:
         hits = pacs.search(level, **options, **_as_filters(filters))
         _print_frame(hits.df(), as_json=as_json)

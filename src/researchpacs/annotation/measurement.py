@@ -67,6 +67,8 @@ class Measurement:
         set_field(self, "author", _as_author(self.author))
         set_field(self, "algorithm", _as_algorithm(self.algorithm))
         set_field(self, "created_at", _as_utc(self.created_at))
+        for name in ("finding", "site"):
+            _require_code(getattr(self, name), name)
         if not self.tracking_uid:
             set_field(self, "tracking_uid", derived_uid("tracking", *self._content()))
 
@@ -209,7 +211,14 @@ def _as_algorithm(algorithm: str | None) -> str | None:
     return text
 
 
+def _require_code(code: object, name: str) -> None:
+    if code is not None and not isinstance(code, Code):
+        raise InvalidInputError(f"{name} is a Code, such as researchpacs.codes.NODULE; this one is {code!r}")
+
+
 def _as_utc(time: datetime | None) -> datetime | None:
+    if time is not None and not isinstance(time, datetime):
+        raise InvalidInputError(f"created_at is a datetime with a time zone, not a {type(time).__name__}")
     if time is not None and time.tzinfo is None:
         raise InvalidInputError("created_at has no time zone; use datetime.now(timezone.utc), or leave it out")
     return time.astimezone(UTC) if time else None

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from researchpacs.errors import UnsupportedError
+from researchpacs.volume.arguments import as_target
 
 __all__ = ["Mesh"]
 
@@ -48,15 +48,17 @@ class Mesh:
 
         Raises
         ------
+        InvalidInputError, NotFoundError
+            No path of a file, or its folder does not exist.
         UnsupportedError
             Another suffix.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".stl":
+        target = as_target(path)
+        if target.suffix.lower() != ".stl":
             raise UnsupportedError(
-                f"a mesh is saved as .stl; other formats, such as {path.suffix or 'none'!r}, come later"
+                f"a mesh is saved as .stl; other formats, such as {target.suffix or 'none'!r}, come later"
             )
-        path.write_bytes(_as_stl(self.points_lps[self.faces], self._doubled_normals()))
+        target.write_bytes(_as_stl(self.points_lps[self.faces], self._doubled_normals()))
 
     def _doubled_normals(self) -> NDArray[np.float64]:
         """(m, 3) Outward, twice as long as the area of the face."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from researchpacs.errors import InvalidInputError
 from researchpacs.volume import Dicom
+from researchpacs.volume.arguments import as_number
 
 __all__ = ["project"]
 
@@ -52,7 +53,7 @@ def project(
     if thickness is None:
         projected = _whole(vol, along, how)
         return _noted(projected, vol, f"projected: {how} along {along}")
-    if not (np.isfinite(thickness) and thickness > 0):
+    if as_number(thickness, "thickness") <= 0:
         raise InvalidInputError(f"thickness={thickness!r}: expected mm as a positive number, or None")
     reach = _reach(thickness, dicom.spacing["zyx".index(along)])
     data = np.moveaxis(np.asarray(vol.values), vol.get_axis_num(along), 0)

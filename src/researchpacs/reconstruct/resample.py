@@ -168,7 +168,10 @@ def _laid_out(
 
 
 def _as_spacing(spacing: Spacing) -> NDArray[np.float64]:
-    values = np.broadcast_to(np.asarray(spacing, np.float64), (3,)) if np.size(spacing) in (1, 3) else np.zeros(3)
+    try:
+        values = np.broadcast_to(np.asarray(spacing, np.float64), (3,))
+    except (TypeError, ValueError):
+        values = np.zeros(3)
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise InvalidInputError(f"spacing={spacing!r}: expected mm as one positive number or three, (z, y, x)")
     return values

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from researchpacs.errors import InvalidInputError, MissingExtraError
 from researchpacs.reconstruct.mesh import Mesh
 from researchpacs.volume import Dicom
+from researchpacs.volume.arguments import as_number
 
 __all__ = ["surface"]
 
@@ -39,12 +40,13 @@ def surface(vol: xr.DataArray, *, level: float) -> Mesh:
     GeometryError
         The volume has no affine.
     """
+    level = as_number(level, "level")
     affine = Dicom(vol).affine_lps
     uid = Dicom(vol).frame_of_reference_uid
     values = np.ascontiguousarray(vol.transpose("z", "y", "x").values)
     values = values.astype(_vtk_type(values.dtype), copy=False)
     low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
-    if not (math.isfinite(level) and level <= high):
+    if level > high or math.isnan(high):
         raise InvalidInputError(f"no surface at level {level}: the values are from {low:g} to {high:g}")
     darker = low if low < level else level - 1
     points_xyz, faces = _flying_edges(_bordered(values, darker), level)

@@ -21,11 +21,16 @@ class Window:
     width: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.center) and math.isfinite(self.width) and self.width > 0):
+        try:
+            sound = math.isfinite(self.center) and math.isfinite(self.width) and self.width > 0
+        except TypeError:
+            sound = False
+        if not sound:
             from researchpacs.errors import InvalidInputError
 
             raise InvalidInputError(
-                f"a window needs a finite center and a width above zero, not center {self.center}, width {self.width}"
+                "a window needs a finite center and a width above zero, "
+                f"not center {self.center!r}, width {self.width!r}"
             )
 
     @property

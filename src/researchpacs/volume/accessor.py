@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import convert, coordinates
+from researchpacs.volume.arguments import as_triples
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import AxisIndex
 
@@ -103,7 +104,7 @@ class Dicom:
             (..., 3), (x, y, z) mm.
         """
         affine = self.affine_lps
-        points: Floats = np.asarray(index, np.float64) @ affine[:3, :3].T + affine[:3, 3]
+        points: Floats = as_triples(index, "index", "zero-based z, y, x") @ affine[:3, :3].T + affine[:3, 3]
         return points
 
     def to_index(self, points_lps: ArrayLike) -> Floats:
@@ -120,7 +121,7 @@ class Dicom:
             (..., 3), zero-based (z, y, x), fractional; may lie outside of the volume.
         """
         affine = self.affine_lps
-        offsets = np.asarray(points_lps, np.float64) - affine[:3, 3]
+        offsets = as_triples(points_lps, "points_lps", "x, y, z in LPS mm") - affine[:3, 3]
         index: Floats = offsets @ np.linalg.inv(affine[:3, :3]).T
         return index
 

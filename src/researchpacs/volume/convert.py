@@ -1,7 +1,6 @@
 """Volumes to and from SimpleITK, and to NIfTI; both count axes as (x, y, z)."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from researchpacs.errors import GeometryError, InvalidInputError, UnsupportedError
 from researchpacs.volume import coordinates
+from researchpacs.volume.arguments import as_target
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import TOLERANCE_MM
 
@@ -99,7 +99,9 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InvalidInputError
-        Another suffix.
+        Another suffix, or no path of a file.
+    NotFoundError
+        The folder to write into does not exist.
     UnsupportedError
         A type that NIfTI readers do not share, such as int64.
     GeometryError
@@ -107,7 +109,7 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     """
     import nibabel as nib
 
-    path = Path(path)
+    path = as_target(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise InvalidInputError(f"{path.suffix or 'no suffix'}: expected a name that ends in .nii or .nii.gz")
     values = _values(vol)

@@ -64,6 +64,8 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
         What was given is no series, or `on_irregular` is none of the three.
     """
     _require_policy(on_irregular)
+    if not isinstance(rescale, bool):
+        raise InvalidInputError(f"rescale={rescale!r}: expected True or False")
     if not all(hasattr(series, name) for name in ("uid", "attributes", "frames", "locate")):
         raise InvalidInputError(
             f"a volume is opened from a series, not from {type(series).__name__}: "
