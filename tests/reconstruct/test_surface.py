@@ -103,7 +103,7 @@ def test_other_formats_come_later(tmp_path):
 
 @pytest.mark.parametrize("level", [1e6, float("nan"), float("inf")])
 def test_a_level_beyond_the_values_is_refused(level):
-    with pytest.raises(InvalidInputError, match="the values are from|finite number"):
+    with pytest.raises(InvalidInputError, match=r"the values are from|finite number"):
         surface(sphere(), level=level)
 
 
