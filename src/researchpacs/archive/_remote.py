@@ -111,6 +111,7 @@ class RemoteArchive:
         self._server.delete(names)
         with self._one, self._file_lock:
             self._seen.remove(names)
+        self._look(at_once=True)
         return len(names)
 
     # -- out ----------------------------------------------------------------------------------------------------------
