@@ -47,7 +47,7 @@ def studies_where(files: Files, holds: Callable[[pydicom.Dataset], bool]) -> lis
         ),
         ({"AccessionNumber": '""'}, lambda ds: not ds.get("AccessionNumber")),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_studies_are_those_that_match(
     served: Served, files: Files, query: dict[str, str], holds: Callable[[pydicom.Dataset], bool]
