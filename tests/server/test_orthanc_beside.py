@@ -1,16 +1,16 @@
 """Labels, metadata and attachments over HTTP, as orthanc-api-client and a browser's headers drive them."""
 
 import hashlib
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import pytest
-import uvicorn
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import HttpError
+from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs.model import Identity
@@ -20,25 +20,19 @@ from researchpacs.testing import small_ct
 
 pytestmark = pytest.mark.server
 
+Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+
 CT = small_ct(1)
 IDENTITY = Identity("A", "", CT.StudyInstanceUID, CT.SeriesInstanceUID, CT.SOPInstanceUID)
 LEVELS = {"patients": "patient", "studies": "study", "series": "series", "instances": "instance"}
 
 
 @pytest.fixture
-def url(home: Path) -> Iterator[str]:
+def url(home: Path, served: Served) -> Iterator[str]:
     with rp.connect(home) as pacs:
         pacs.ingest([small_ct(1), small_ct(2)])
-        config = uvicorn.Config(create_app(pacs, access=Access()), port=0, log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join()
+        with served(create_app(pacs, access=Access())) as url:
+            yield url
 
 
 @pytest.fixture

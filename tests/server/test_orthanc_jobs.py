@@ -2,19 +2,20 @@
 
 import io
 import subprocess
-import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import pytest
-import uvicorn
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import HttpError
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGLSLossless, RLELossless
+from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs.model import Identity
@@ -23,6 +24,8 @@ from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
 pytestmark = pytest.mark.server
+
+Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
 
 CT = small_ct(1)
 OTHER = "1.2.3"
@@ -45,15 +48,9 @@ def pacs(home: Path) -> Iterator["rp._pacs.Pacs"]:
 
 
 @pytest.fixture
-def url(pacs: "rp._pacs.Pacs") -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(create_app(pacs, access=Access()), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+def url(pacs: "rp._pacs.Pacs", served: Served) -> Iterator[str]:
+    with served(create_app(pacs, access=Access())) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,18 +1,18 @@
 """Merge, split, bulk operations and create-dicom, over HTTP and by an unmodified orthanc-api-client."""
 
 import io
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from orthanc_api_client import OrthancApiClient
 from PIL import Image
 from pydicom import Dataset, dcmread
+from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs.model import Identity
@@ -21,6 +21,8 @@ from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
 pytestmark = pytest.mark.server
+
+Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
 
 CT = small_ct(1)
 OTHER = small_ct(
@@ -34,17 +36,11 @@ TARGET = Identity("B", "", "1.2.9", "", "").orthanc_id("study")
 
 
 @pytest.fixture
-def url(home: Path) -> Iterator[str]:
+def url(home: Path, served: Served) -> Iterator[str]:
     with rp.connect(home) as pacs:
         pacs.ingest([small_ct(1), small_ct(2), small_ct(3, SeriesInstanceUID="1.2.3"), OTHER])
-        server = uvicorn.Server(uvicorn.Config(create_app(pacs, access=Access()), port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        with served(create_app(pacs, access=Access())) as url:
+            yield url
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from researchpacs.archive import Stored
+from researchpacs.dicom.modify import as_tag
 from researchpacs.errors import InvalidInputError, PixelDataError, ResearchPacsError, UnsupportedError
 from researchpacs.ingest import incoming
 from researchpacs.model import Identity, Incoming, Level, Refusal
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS", "Made", "delete_sources", "finish", "make_all", "routes", "was_stored"]
 
 _AT_ONCE = 32
+_UIDS: Mapping[Level, str] = {
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+}
 _STORED = "Stored"
 """In what is shown of a job between storing the new instances and deleting the old ones."""
 
@@ -59,11 +65,18 @@ def _of_instance(pacs: "Pacs", operation: Any) -> Any:
         options = body_object(request)
         transcode_of(options)
         instances = instances_of(pacs, [request.path_params["id"]], "instance")
-        modification = Modification.parse(operation, "instance", secrets.token_hex(16), options)
+        modification = Modification.parse(operation, _level_of(options), secrets.token_hex(16), options)
         content = make_instance(pacs, instances[0], modification, new_uids(modification, instances))
         return Response(content, media_type="application/dicom")
 
     return endpoint
+
+
+def _level_of(options: Mapping[str, Any]) -> Level:
+    """The level that a change of one instance is meant for: what moves to another parent needs new UIDs below it."""
+    replace = options.get("Replace")
+    named = {int(as_tag(name)) for name in replace} if isinstance(replace, Mapping) else set()
+    return next((level for level, keyword in _UIDS.items() if int(as_tag(keyword)) in named), "instance")
 
 
 def _of_level(pacs: "Pacs", level: Level, operation: Any) -> Any:
