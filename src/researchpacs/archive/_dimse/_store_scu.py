@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from researchpacs.archive._dimse._association import Timeouts
 from researchpacs.archive._dimse._request import associated
-from researchpacs.archive._dimse._sending import NO_CONTEXT, UNREADABLE, proposals_for, send_instance
+from researchpacs.archive._dimse._sending import NO_CONTEXT, UNREADABLE, MoveOrigin, proposals_for, send_instance
 from researchpacs.archive._peers import Peer
 from researchpacs.archive._stored import Stored
 from researchpacs.errors import RemoteError
@@ -28,8 +28,22 @@ class Sent:
         return self.status == 0 or (self.status is not None and self.status & 0xF000 == 0xB000)
 
 
-def send(peer: Peer, instances: Sequence[Stored], *, timeouts: Timeouts | None = None) -> Iterator[Sent]:
+def send(
+    peer: Peer,
+    instances: Sequence[Stored],
+    *,
+    calling_aet: str | None = None,
+    origin: MoveOrigin | None = None,
+    timeouts: Timeouts | None = None,
+) -> Iterator[Sent]:
     """Send instances over as few associations as they need.
+
+    Parameters
+    ----------
+    calling_aet
+        By default what the peer knows us by.
+    origin
+        The C-MOVE that they are sent for.
 
     Raises
     ------
@@ -41,9 +55,9 @@ def send(peer: Peer, instances: Sequence[Stored], *, timeouts: Timeouts | None =
         classes = {proposal.sop_class_uid for proposal in proposals}
         left = [one for one in instances if one.sop_class_uid in classes]
         try:
-            with associated(peer, proposals, timeouts=timeouts) as association:
+            with associated(peer, proposals, calling_aet=calling_aet, timeouts=timeouts) as association:
                 while left:
-                    status = send_instance(association, left[0])
+                    status = send_instance(association, left[0], origin=origin)
                     started = True
                     yield Sent(left.pop(0).identity.sop_uid, status, _reason(status))
         except RemoteError as error:

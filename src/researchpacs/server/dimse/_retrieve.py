@@ -1,6 +1,6 @@
 """C-GET and C-MOVE (PS3.4 C.4.2, C.4.3): the instances that are meant, one C-STORE sub-operation each, with counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -8,8 +8,8 @@ from pydicom import Dataset
 from researchpacs.archive import EmbeddedArchive, Stored
 from researchpacs.archive._dimse._association import Association, Message, Timeouts
 from researchpacs.archive._dimse._identifier import read_identifier, write_identifier
-from researchpacs.archive._dimse._request import associated
-from researchpacs.archive._dimse._sending import proposals_for, send_instance
+from researchpacs.archive._dimse._sending import send_instance
+from researchpacs.archive._dimse._store_scu import Sent, send
 from researchpacs.archive._peers import Peers
 from researchpacs.dicom.keywords import LEVELS
 from researchpacs.errors import InvalidInputError, RemoteError
@@ -42,7 +42,7 @@ class _Tally:
     warning: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def count(self, stored: Stored, status: int | None) -> None:
+    def count(self, sop_uid: str, status: int | None) -> None:
         """Note a status of storage (PS3.4 table B.2-1); None where there was none."""
         self.remaining -= 1
         if status == SUCCESS:
@@ -50,7 +50,7 @@ class _Tally:
         elif status is not None and status & 0xF000 == 0xB000:
             self.warning += 1
         else:
-            self.failed.append(stored.identity.sop_uid)
+            self.failed.append(sop_uid)
 
     @property
     def numbers(self) -> dict[str, int | str]:
@@ -77,7 +77,7 @@ def answer_get(association: Association, request: Message, archive: EmbeddedArch
         if association.is_cancelled(request):
             _finish(association, request, tally, status=CANCELLED)
             return
-        tally.count(one, send_instance(association, one))
+        tally.count(one.identity.sop_uid, send_instance(association, one))
         association.respond(request, PENDING, numbers=tally.numbers)
     _finish(association, request, tally)
 
@@ -95,28 +95,22 @@ def answer_move(
         return
     tally = _Tally(len(stored))
     origin = (association.calling_aet, request.id)
+    sending = send(destination, stored, calling_aet=association.called_aet, origin=origin, timeouts=timeouts)
+    for sent in _each(sending, stored):
+        tally.count(sent.sop_uid, sent.status)
+        association.respond(request, PENDING, numbers=tally.numbers)
+        if tally.remaining and association.is_cancelled(request):
+            _finish(association, request, tally, status=CANCELLED)
+            return
+    _finish(association, request, tally)
 
-    def cancelled() -> bool:
-        return association.is_cancelled(request)
 
-    for proposals in proposals_for(stored):
-        classes = {proposal.sop_class_uid for proposal in proposals}
-        part = [one for one in stored if one.sop_class_uid in classes]
-        left = list(part)
-        try:
-            with associated(destination, proposals, calling_aet=association.called_aet, timeouts=timeouts) as other:
-                while left and not cancelled():
-                    tally.count(left[0], send_instance(other, left[0], origin=origin))
-                    left.pop(0)
-                    association.respond(request, PENDING, numbers=tally.numbers)
-        except RemoteError:
-            if association.is_cancelled(request):
-                break
-            for one in left:
-                tally.count(one, None)
-        if left and cancelled():
-            break
-    _finish(association, request, tally, status=CANCELLED if cancelled() else None)
+def _each(sending: Iterator[Sent], stored: Sequence[Stored]) -> Iterator[Sent]:
+    """Tell of each instance, also where the destination was not reached at all."""
+    try:
+        yield from sending
+    except RemoteError as error:
+        yield from (Sent(one.identity.sop_uid, None, str(error)) for one in stored)
 
 
 def _asked_for(association: Association, request: Message, archive: EmbeddedArchive) -> list[Stored] | None:
