@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ import pyorthanc
 import pytest
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client import exceptions as api_exceptions
+from pydicom.uid import UID
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -216,6 +218,30 @@ def test_errors_have_orthancs_form(both, method, path, body):
     told, ours_told = expected.json(), found.json()
     same = ("HttpStatus", "HttpError", "OrthancStatus", "OrthancError", "Message", "Method", "Uri")
     assert {name: ours_told[name] for name in same} == {name: told[name] for name in same}
+
+
+def test_small_tools_answer_as_orthanc(both):
+    theirs, ours, _ = both
+    for path in ("/tools/default-encoding", "/exports", "/tools/log-level"):
+        expected, found = theirs.get(path).text, ours.get(path).text
+        assert found == expected or json.loads(found) == json.loads(expected)
+    syntaxes = [set(client.get("/tools/accepted-transfer-syntaxes").json()) for client in (theirs, ours)]
+    assert {UID(uid) for uid in syntaxes[0] if UID(uid).is_transfer_syntax} <= syntaxes[1]
+    for path in ("/tools/now", "/tools/now-local"):
+        assert datetime.strptime(ours.get(path).text, "%Y%m%dT%H%M%S")
+    for level in ("study", "series", "instance"):
+        assert UID(ours.get("/tools/generate-uid", params={"level": level}).text).is_valid
+    assert ours.put("/tools/log-level", content="verbose").status_code == 200
+    assert ours.get("/tools/log-level").text == "verbose"
+    assert ours.put("/tools/log-level", content="shout").status_code == 400
+    assert ours.put("/tools/log-level", content="default").status_code == 200
+    system, reference = ours.get("/system").json(), theirs.get("/system").json()
+    assert {key: type(value) for key, value in reference.items() if key in system and value is not None}.items() <= {
+        key: type(value) for key, value in system.items()
+    }.items()
+    assert set(reference) <= set(system)
+    metrics = dict(line.split()[:2] for line in ours.get("/tools/metrics-prometheus").text.splitlines())
+    assert int(metrics["orthanc_count_instances"]) == len(FILES)
 
 
 # -- unmodified clients -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from researchpacs.errors import AccessError, InvalidInputError
+from researchpacs.errors import AccessError, InvalidInputError, MissingExtraError
 from researchpacs.server.auth import Access, read_users
 from researchpacs.server.lock import serving
 from researchpacs.storage.home import Home
@@ -137,7 +137,10 @@ def _dicom_node(pacs: "Pacs", address: Address, *, insecure: bool) -> Iterator[i
     if address.dimse_port is None:
         yield 0
         return
-    from researchpacs.server.dimse import ScpOptions, ServerTls, start_scp
+    try:
+        from researchpacs.server.dimse import ScpOptions, ServerTls, start_scp
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a DICOM node", "dimse") from error
 
     tls = ServerTls(address.certificate, address.key or address.certificate) if address.certificate else None
     options = ScpOptions(host=address.host, port=address.dimse_port, aet=address.aet, tls=tls, insecure=insecure)

@@ -1,5 +1,6 @@
 """Who answers here, and small tools: ``/system``, ``/statistics``, ``/tools/now`` and their like."""
 
+import logging
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from researchpacs.server.orthanc.answers import as_json, as_text
+from researchpacs.server.orthanc.bodies import body_text
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.names import LEVELS, MAIN_TAGS, TYPE, as_level, numbered
 
@@ -21,7 +23,9 @@ VERSION = "1.12.7"
 """The Orthanc whose behaviour is matched."""
 API_VERSION = 28
 _DATABASE = 6
+_LOG_LEVELS = {"trace": logging.DEBUG, "verbose": logging.INFO, "default": logging.WARNING}
 _MB = 1 << 20
+_log = logging.getLogger("researchpacs")
 
 
 def routes(pacs: "Pacs") -> list[Route]:
@@ -67,6 +71,9 @@ def routes(pacs: "Pacs") -> list[Route]:
         Route("/tools/generate-uid", _generate_uid, methods=["GET"]),
         Route("/tools/default-encoding", _default_encoding, methods=["GET"]),
         Route("/tools/unknown-sop-class-accepted", _unknown_sop_class, methods=["GET"]),
+        Route("/tools/accepted-transfer-syntaxes", _transfer_syntaxes, methods=["GET"]),
+        Route("/tools/log-level", _log_level, methods=["GET"]),
+        Route("/tools/log-level", _set_log_level, methods=["PUT"]),
         Route("/plugins", _plugins, methods=["GET"]),
         Route("/exports", _exports, methods=["GET"]),
     ]
@@ -128,6 +135,26 @@ def _default_encoding(_: Request) -> Response:
 
 def _unknown_sop_class(_: Request) -> Response:
     return as_text("1")
+
+
+def _transfer_syntaxes(_: Request) -> Response:
+    """What may be stored: every transfer syntax of the Standard, retired ones included (PS3.6 A)."""
+    from pydicom._uid_dict import UID_dictionary
+
+    return as_json(sorted(uid for uid, (_, kind, *_) in UID_dictionary.items() if kind == "Transfer Syntax"))
+
+
+def _log_level(_: Request) -> Response:
+    level = _log.getEffectiveLevel()
+    return as_text(next((name for name, number in _LOG_LEVELS.items() if number >= level), "default"))
+
+
+def _set_log_level(request: Request) -> Response:
+    name = body_text(request).strip()
+    if name not in _LOG_LEVELS:
+        raise OrthancError(400, f"the level is one of {', '.join(_LOG_LEVELS)}", orthanc=(3, "Parameter out of range"))
+    _log.setLevel(_LOG_LEVELS[name])
+    return as_text("")
 
 
 def _plugins(_: Request) -> Response:
