@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from researchpacs.archive import EmbeddedArchive
-from researchpacs.archive._jobs import Job, Jobs, JobStoppedError
+from researchpacs.archive._job import Job, JobStoppedError
+from researchpacs.archive._jobs import Jobs
 from researchpacs.errors import ConflictError, NotFoundError
 from researchpacs.storage.home import Home
 

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._embedded import EmbeddedArchive
-from researchpacs.archive._jobs import Job, Jobs, JobStoppedError, Worker
+from researchpacs.archive._job import Job, JobStoppedError
+from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._metadata import Revision
 from researchpacs.archive._peers import Peer, Peers, Tls
 from researchpacs.archive._stored import Stored
 from researchpacs.archive._subject import Subject
 from researchpacs.archive._verify import Problem, VerifyReport
+from researchpacs.archive._worker import Worker
 from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.home import Home
 

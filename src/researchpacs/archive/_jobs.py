@@ -12,39 +12,21 @@ import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from researchpacs.errors import ConflictError, NotFoundError, ResearchPacsError
+from researchpacs.archive._job import CANCELLED, Job, JobState, end_job, job_of
+from researchpacs.archive._worker import Worker
+from researchpacs.errors import ConflictError, NotFoundError
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger
 
-__all__ = ["Job", "JobState", "JobStoppedError", "Jobs", "Worker"]
-
-JobState: TypeAlias = Literal["pending", "running", "success", "failure", "paused", "retry"]
-
-CANCELLED = "Cancelled"
-"""`Job.error` of a job that somebody called off."""
+__all__ = ["Jobs"]
 
 _KEPT = 100
 _ATTEMPTS = 5
-_DONE = ("success", "failure")
-_CLAIM = """
-update jobs
-set state = 'running', worker = :worker, wanted = null, attempts = attempts + 1, error = null, error_details = ''
-where id = (
-    select id
-    from jobs
-    where (state = 'pending' or (state = 'retry' and not_before <= :now))
-        and kind in (select value from json_each(:kinds))
-    order by priority desc, number
-    limit 1
-)
-returning *
-"""
 _OLD = """
 select id
 from jobs
@@ -52,43 +34,6 @@ where state in ('success', 'failure')
 order by completed_at desc, number desc
 limit -1 offset ?
 """
-
-
-class JobStoppedError(ResearchPacsError):
-    """The work on a job has to end here: it was called off, paused, or given to another worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A piece of work and what has become of it."""
-
-    id: str
-    kind: str
-    state: JobState
-    priority: int
-    """The higher, the earlier."""
-    request: Mapping[str, Any]
-    """What to do; may hold patient data."""
-    content: Mapping[str, Any]
-    """What is shown of it; never holds patient data."""
-    progress: float
-    """From 0 to 1."""
-    error: str | None
-    """The kind of failure: the name of an error's class."""
-    error_details: str
-    """Without patient data."""
-    attempts: int
-    """How often it was begun."""
-    runtime_s: float
-    created_at: str
-    """UTC, ISO 8601."""
-    completed_at: str | None
-    """UTC, ISO 8601; None while there is work left."""
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing will happen to it any more by itself."""
-        return self.state in _DONE
 
 
 class Jobs:
@@ -147,12 +92,12 @@ class Jobs:
             row = con.execute("select * from jobs where id = ?", (job_id,)).fetchone()
         if row is None:
             raise NotFoundError("no job has this id")
-        return _job(row)
+        return job_of(row)
 
     def all(self) -> list[Job]:
         """Every job, oldest first."""
         with self._ledger.reading() as con:
-            return [_job(row) for row in con.execute("select * from jobs order by number")]
+            return [job_of(row) for row in con.execute("select * from jobs order by number")]
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Return a job when it is done, or as it stands after a while."""
@@ -219,7 +164,7 @@ class Jobs:
             elif state not in idle:
                 raise ConflictError(f"the job's state is {state}; it cannot be told to {wanted}")
             elif becomes == "failure":
-                _end(con, job_id, "failure", error=CANCELLED, details="called off")
+                end_job(con, job_id, "failure", error=CANCELLED, details="called off")
             else:
                 con.execute("update jobs set state = ? where id = ?", (becomes, job_id))
         self._tell()
@@ -235,10 +180,10 @@ class Jobs:
     # -- work ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def worker(self) -> "Iterator[Worker]":
+    def worker(self) -> Iterator[Worker]:
         """Enter as a worker: what this process's death frees again."""
         with self._home.workspace() as tmp:
-            worker = Worker(self, self._ledger, tmp)
+            worker = Worker(self._ledger, tmp, release_dead=self.release_dead, tell=self._tell)
             try:
                 yield worker
             finally:
@@ -257,10 +202,10 @@ class Jobs:
             ).fetchall()
             for job_id, wanted, attempts in rows:
                 if wanted == "cancel":
-                    _end(con, job_id, "failure", error=CANCELLED, details="called off")
+                    end_job(con, job_id, "failure", error=CANCELLED, details="called off")
                 elif attempts >= _ATTEMPTS:
                     details = f"its worker died {attempts} times at it"
-                    _end(con, job_id, "failure", error="WorkerLost", details=details)
+                    end_job(con, job_id, "failure", error="WorkerLost", details=details)
                 else:
                     con.execute(
                         "update jobs set state = iif(wanted = 'pause', 'paused', 'pending'), worker = null, "
@@ -294,139 +239,8 @@ class Jobs:
             self._news.notify_all()
 
 
-class Worker:
-    """One thread's hold on the jobs it has claimed; made by `Jobs.worker`."""
-
-    def __init__(self, jobs: Jobs, ledger: Ledger, tmp: Path) -> None:
-        self._jobs = jobs
-        self._ledger = ledger
-        self._began: dict[str, float] = {}
-        self.tmp = tmp
-        """A workspace for temporary files."""
-        self.name = tmp.name
-
-    def claim(self, kinds: Collection[str]) -> Job | None:
-        """Take the most urgent job of these kinds; None where there is none. No other worker gets the same."""
-        self._jobs.release_dead()
-        values = {"worker": self.name, "now": time.time(), "kinds": json.dumps(sorted(kinds))}
-        with self._ledger.reading() as con:
-            waiting = con.execute("select 1 from jobs where state in ('pending', 'retry') limit 1").fetchone()
-        if waiting is None:
-            return None
-        with self._ledger.writing() as con:
-            row = con.execute(_CLAIM, values).fetchone()
-        if row is None:
-            return None
-        self._began[row["id"]] = time.monotonic()
-        return _job(row)
-
-    def step(self, job: Job, progress: float, content: Mapping[str, Any] | None = None) -> None:
-        """Tell how far the work is.
-
-        Raises
-        ------
-        JobStoppedError
-            The job was called off or paused, which is noted by then, or is not this worker's any more.
-        """
-        with self._ledger.writing() as con:
-            row = self._held(con, job)
-            if row["wanted"] == "cancel":
-                _end(con, job.id, "failure", error=CANCELLED, details="called off", runtime_s=self._spent(job))
-            elif row["wanted"] == "pause":
-                con.execute(
-                    "update jobs set state = 'paused', worker = null, wanted = null, runtime_s = runtime_s + ? "
-                    "where id = ?",
-                    (self._spent(job), job.id),
-                )
-            con.execute(
-                "update jobs set progress = ?, content = coalesce(?, content) where id = ?",
-                (min(max(progress, 0.0), 1.0), None if content is None else json.dumps(dict(content)), job.id),
-            )
-        if row["wanted"]:
-            self._jobs._tell()
-            raise JobStoppedError(f"the job was told to {row['wanted']}")
-
-    def succeed(self, job: Job, content: Mapping[str, Any]) -> None:
-        """End a job well."""
-        with self._ledger.writing() as con:
-            self._held(con, job)
-            _end(con, job.id, "success", content=json.dumps(dict(content)), runtime_s=self._spent(job))
-        self._jobs._tell()
-
-    def fail(self, job: Job, error: str, details: str) -> None:
-        """End a job badly; `details` without patient data."""
-        with self._ledger.writing() as con:
-            self._held(con, job)
-            _end(con, job.id, "failure", error=error, details=details, runtime_s=self._spent(job))
-        self._jobs._tell()
-
-    def put_off(self, job: Job, error: str, details: str, *, delay_s: float) -> None:
-        """Try a job again after a while; `details` without patient data."""
-        with self._ledger.writing() as con:
-            self._held(con, job)
-            con.execute(
-                "update jobs set state = 'retry', worker = null, error = ?, error_details = ?, not_before = ?, "
-                "runtime_s = runtime_s + ? where id = ?",
-                (error, details, time.time() + delay_s, self._spent(job), job.id),
-            )
-        self._jobs._tell()
-
-    def _held(self, con: sqlite3.Connection, job: Job) -> sqlite3.Row:
-        query = "select wanted from jobs where id = ? and worker = ? and state = 'running'"
-        row: sqlite3.Row | None = con.execute(query, (job.id, self.name)).fetchone()
-        if row is None:
-            raise JobStoppedError("the job is not this worker's any more")
-        return row
-
-    def _spent(self, job: Job) -> float:
-        return time.monotonic() - self._began[job.id]
-
-
 def _state(con: sqlite3.Connection, job_id: str) -> str:
     row = con.execute("select state from jobs where id = ?", (job_id,)).fetchone()
     if row is None:
         raise NotFoundError("no job has this id")
     return str(row["state"])
-
-
-def _end(
-    con: sqlite3.Connection,
-    job_id: str,
-    state: JobState,
-    *,
-    error: str | None = None,
-    details: str = "",
-    content: str | None = None,
-    runtime_s: float = 0.0,
-) -> None:
-    con.execute(
-        "update jobs set state = :state, worker = null, wanted = null, error = :error, error_details = :details, "
-        "content = coalesce(:content, content), progress = iif(:state = 'success', 1.0, progress), "
-        "runtime_s = runtime_s + :runtime_s, completed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') where id = :id",
-        {
-            "id": job_id,
-            "state": state,
-            "error": error,
-            "details": details,
-            "content": content,
-            "runtime_s": runtime_s,
-        },
-    )
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        id=row["id"],
-        kind=row["kind"],
-        state=row["state"],
-        priority=row["priority"],
-        request=json.loads(row["request"]),
-        content=json.loads(row["content"]),
-        progress=row["progress"],
-        error=row["error"],
-        error_details=row["error_details"],
-        attempts=row["attempts"],
-        runtime_s=row["runtime_s"],
-        created_at=row["created_at"],
-        completed_at=row["completed_at"],
-    )
