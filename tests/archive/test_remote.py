@@ -1,15 +1,18 @@
 """`connect` to a real Orthanc, by its own API and by DICOMweb, gives what it gives over a local archive."""
 
 import hashlib
+import json
 import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
@@ -353,6 +356,32 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch):
         for kind in ("orthanc", "dicomweb"):
             with pytest.raises(RemoteError):
                 rp.connect(f"{kind}+http://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+def test_answers_of_another_shape_are_remote_errors():
+    """A server that says it is an Orthanc, and then talks nonsense."""
+    answers = {"/system": {"ApiVersion": 1}, "/changes?last": {"Last": 3}, "/changes?since=3&limit=1000": []}
+
+    class Nonsense(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answers.get(self.path, "nonsense")).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with rp.connect(f"orthanc+http://127.0.0.1:{server.server_port}/") as pacs, pytest.raises(RemoteError):
+                pacs.sql("select 1")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # -- secrets ----------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ __all__ = ["OrthancServer"]
 
 _PAGE = 1000
 _SERIES_PAGE = 200
+_MAX_HEADER = 512 << 20
 _PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
 
 
@@ -125,6 +126,8 @@ class OrthancServer:
         try:
             known = self._json("the metadata of an instance", f"{name}/metadata?expand")
             offset = str(known.get("PixelDataOffset", "")) if isinstance(known, dict) else ""
+            if len(offset) > 12 or (offset.isdigit() and int(offset) > _MAX_HEADER):
+                return name, Fetched(name, "", b"", 0, failure="its header is said to be longer than any should be")
             header, size, version = self._beginning(name, int(offset) if offset.isdigit() else None)
         except NotFoundError:
             return name, None

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,14 @@ from researchpacs.archive._remote_same import is_same
 from researchpacs.archive._remote_seen import SeenLedger
 from researchpacs.archive._remote_server import Depth
 from researchpacs.archive._stored import Stored
-from researchpacs.errors import ConflictError, InvalidInputError, NotFoundError, UnsupportedError
+from researchpacs.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RemoteError,
+    ResearchPacsError,
+    UnsupportedError,
+)
 from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.durable import sync_directory, sync_file
 from researchpacs.storage.home import Home
@@ -183,9 +191,19 @@ class RemoteArchive:
                 return
             if depth == "counted" and now - self._listed > _LISTING_S:
                 depth = "listed"
-            with self._file_lock:
+            with self._file_lock, self._expecting_its_protocol():
                 self._follow(depth)
             self._looked = time.monotonic()
+
+    @contextmanager
+    def _expecting_its_protocol(self) -> Iterator[None]:
+        try:
+            yield
+        except ResearchPacsError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = f"does not answer as {self.address.kind} should ({type(error).__name__} in its JSON)"
+            raise RemoteError(f"{self.address.root} {what}") from error
 
     def _follow(self, depth: Depth) -> None:
         cursor = self._seen.cursor()
