@@ -35,6 +35,8 @@ _Integers = type[np.uint8] | type[np.uint16] | type[np.int16]
 _TYPES: Mapping[str, _Integers] = {"image-uint8": np.uint8, "image-uint16": np.uint16, "image-int16": np.int16}
 _LARGEST = 8192
 """Pixels to a side that a picture is scaled to at most."""
+_BLOCK = 1 << 20
+"""Pixels that are stretched at once."""
 _NPY_BYTES = 2 << 30
 """What an array may take, as it is made in memory."""
 _PARTS = ("image-int16", "image-uint16", "image-uint8", "numpy", "preview", "raw", "rendered")
@@ -98,12 +100,19 @@ def _preview(image: Image, index: int, request: Request) -> Response:
     frame = image.decoded_frame(index)
     if frame.ndim == 3 or image.layout.photometric_interpretation == "PALETTE COLOR":
         return _picture(picture_of(frame, image.header, image.layout, index), request)
-    values = frame.astype(np.float64)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    shown = np.zeros(values.shape) if high <= low else (values - low) / (high - low) * 255
-    if image.layout.photometric_interpretation == "MONOCHROME1":
-        shown = 255 - shown
-    return _picture(np.rint(np.nan_to_num(shown)).astype(np.uint8), request)
+    return _picture(_stretched(frame, inverted=image.layout.photometric_interpretation == "MONOCHROME1"), request)
+
+
+def _stretched(frame: np.ndarray, *, inverted: bool) -> np.ndarray:
+    """Darkest to black and brightest to white; in blocks of rows, because a slide's frame may be large."""
+    low, high = float(np.nanmin(frame)), float(np.nanmax(frame))
+    scale = 255 / (high - low) if high > low else 0.0
+    shown = np.empty(frame.shape, np.uint8)
+    step = max(1, _BLOCK // frame.shape[1])
+    for row in range(0, len(frame), step):
+        block = np.rint((frame[row : row + step].astype(np.float64) - low) * scale)
+        shown[row : row + step] = np.nan_to_num(255 - block if inverted else block)
+    return shown
 
 
 def _rendered(image: Image, index: int, request: Request) -> Response:
