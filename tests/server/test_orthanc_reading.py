@@ -220,6 +220,29 @@ def test_errors_have_orthancs_form(both, method, path, body):
     assert {name: ours_told[name] for name in same} == {name: told[name] for name in same}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"Level": "Study", "Query": {"PatientName": "\\ud800"}}',
+        b'{"Level": "Patient", "Query": {}, "ParentStudy": "x"}',
+        b'{"Level": "Study", "Query": {"PixelData": "x", "OtherPatientIDsSequence": "y"}}',
+        b'{"Level": "Study", "Query": {"PatientName\\u0000": "x"}}',
+        b'{"Level": "Study", "Query": {}, "OrderBy": [{"Type": "DicomTag", "Key": "PatientName; drop table series"}]}',
+        b'{"Level": "Study", "Query": {}, "Limit": 1e400}',
+        b'{"Level": "Study", "Query": {}, "Labels": [{}]}',
+    ],
+)
+def test_hostile_questions_are_errors_of_orthancs_form(both, body):
+    _, ours, answers = both
+    answer = ours.post("/tools/find", content=body)
+    assert (answer.status_code, answer.json()["HttpStatus"]) == (400, 400)
+    for text in ("'; drop table series; --", "[a-z]*", "a" * 10_000, "\u0000", "\u00b2"):
+        assert ours.post("/tools/find", json={"Level": "Series", "Query": {"PatientName": text}}).json() == []
+    assert len(ours.get("/instances").json()) == len(answers)
+
+
 def test_small_tools_answer_as_orthanc(both):
     theirs, ours, _ = both
     for path in ("/tools/default-encoding", "/exports", "/tools/log-level"):
@@ -429,6 +452,8 @@ def test_what_is_not_there_is_an_error_of_orthancs_form(http):
         (f"{text}/numpy", 415),
         (f"{image}/frames/7/raw", 404),
         (f"{image}/frames/x/preview", 404),
+        (f"{image}/frames/\u00b2/preview", 404),
+        (f"{image}/frames/-1/preview", 404),
         (f"{image}/nothing", 404),
         (f"{image}/rendered?width=1e9", 400),
         (f"{image}/rendered?window-center=nan&window-width=1", 400),

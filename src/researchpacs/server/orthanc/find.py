@@ -1,5 +1,6 @@
 """Questions: ``/tools/find``, ``/tools/count-resources`` and ``/tools/lookup``."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def routes(pacs: "Pacs") -> list[Route]:
 
 
 def _parse(body: Mapping[str, Any]) -> _Find:
+    _refuse_broken_text(body)
     if not isinstance(body.get("Level"), str):
         raise OrthancError(400, 'Field "Level" is missing, or should be a string')
     level = as_level(body["Level"])
@@ -92,7 +94,7 @@ def _parse(body: Mapping[str, Any]) -> _Find:
         level,
         matches={keyword: text for keyword, text in matches.items() if is_indexed(keyword, level)},
         case_sensitive=body.get("CaseSensitive") is True,
-        parents=_parents(body),
+        parents=_parents(body, level),
         labels=_texts(body, "Labels"),
         labels_constraint=_labels_constraint(body),
         order=_order(body.get("OrderBy") or [], level),
@@ -108,6 +110,14 @@ def _parse(body: Mapping[str, Any]) -> _Find:
         requested=[as_keyword(one) for one in _texts(body, "RequestedTags")],
         content=content,
     )
+
+
+def _refuse_broken_text(body: Mapping[str, Any]) -> None:
+    """JSON may hold halves of surrogate pairs, which are no text that anything is compared with."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise OrthancError(400, "the body holds text that is no Unicode") from error
 
 
 def _names(pacs: "Pacs", wanted: _Find) -> list[str]:
@@ -178,12 +188,15 @@ def _matches(query: object) -> dict[str, str]:
     return matches
 
 
-def _parents(body: Mapping[str, Any]) -> dict[Level, str]:
+def _parents(body: Mapping[str, Any], level: Level) -> dict[Level, str]:
     found: dict[Level, str] = {}
-    for level in LEVELS[:3]:
-        name = body.get(f"Parent{TYPE[level]}")
-        if isinstance(name, str) and name:
-            found[level] = name
+    for above in LEVELS[:3]:
+        name = body.get(f"Parent{TYPE[above]}")
+        if not isinstance(name, str) or not name:
+            continue
+        if LEVELS.index(above) >= LEVELS.index(level):
+            raise OrthancError(400, f"a {level} is below no Parent{TYPE[above]}", orthanc=_RANGE)
+        found[above] = name
     return found
 
 

@@ -70,7 +70,7 @@ def _of_frame(pacs: "Pacs", answer: Answer) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         text = request.path_params.get("frame", "0")
         with Image(_stored(pacs, request)) as image:
-            if not text.isdigit() or len(text) > 9 or int(text) >= image.layout.number_of_frames:
+            if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) >= image.layout.number_of_frames:
                 raise OrthancError(404)
             return answer(image, int(text), request)
 

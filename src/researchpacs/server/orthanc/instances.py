@@ -119,11 +119,15 @@ def _content(pacs: "Pacs", stored: Stored, request: Request) -> Response:
         items = ds[tag].value
         if not rest:
             return as_json([str(index) for index in range(len(items))])
-        if not rest[0].isdigit() or int(rest[0]) >= len(items):
+        if not _is_index(rest[0], len(items)):
             return unknown_resource()
         ds = items[int(rest[0])]
     names = [dashed(int(tag)) for tag in sorted(ds.keys())]
     return as_json(names + ["7fe0-0010"] * (has_pixels and not parts))
+
+
+def _is_index(text: str, count: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9 and int(text) < count
 
 
 def _as_tag(text: str) -> BaseTag:
@@ -148,7 +152,7 @@ def _pixels(stored: Stored, rest: list[str]) -> Response:
         count = image.layout.number_of_frames
         if not rest:
             return as_json([str(index) for index in range(count)])
-        if len(rest) > 1 or not rest[0].isdigit() or int(rest[0]) >= count:
+        if len(rest) > 1 or not _is_index(rest[0], count):
             return unknown_resource()
         return Response(image.stored_frame(int(rest[0])), media_type=_BINARY)
 
