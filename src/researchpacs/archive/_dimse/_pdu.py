@@ -47,6 +47,7 @@ _LONGEST = {
 }
 _LARGEST_CHUNK = 1 << 20
 _DROPPED = 65_536
+_QUICK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _HEADER = struct.Struct(">BxI")
 _VALUE_HEADER = struct.Struct(">IBB")
 _DATA_HEADER = struct.Struct(">BxIIBB")
@@ -87,6 +88,7 @@ class Wire:
         wait_s
             How long until its first byte; None waits for ever.
         """
+        self._acknowledge_at_once()
         first = self._read(1, None if wait_s is None else time.monotonic() + wait_s)
         until = time.monotonic() + self._patience_s
         kind, length = _HEADER.unpack(first + self._read(_HEADER.size - 1, until))
@@ -156,6 +158,16 @@ class Wire:
         with contextlib.suppress(OSError):  # the peer was first
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+
+    def _acknowledge_at_once(self) -> None:
+        """Keep a peer from stalling that writes a PDU in pieces without TCP_NODELAY, as dcmtk does by default.
+
+        It sends the second piece when the first is acknowledged, which the system would put off by 40 ms. Linux
+        forgets the option by itself (tcp(7)); other systems do not have it.
+        """
+        if _QUICK is not None:
+            with contextlib.suppress(OSError):  # the connection is gone, which reading will tell
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICK, 1)
 
     def _read(self, length: int, until: float | None) -> bytearray:
         data = bytearray(length)
