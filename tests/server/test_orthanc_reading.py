@@ -183,6 +183,28 @@ def test_find_gives_what_orthanc_finds(both, question):
     assert _plain(found.json()) == _plain(expected.json())
 
 
+def test_find_orders_pages_and_gives_what_is_asked_for(both):
+    _, ours, answers = both
+    question = {
+        "Level": "Study",
+        "Query": {},
+        "OrderBy": [{"Type": "DicomTag", "Key": "StudyDate", "Direction": "DESC"}],
+    }
+    everything = ours.post("/tools/find", json=question | {"Expand": True}).json()
+    dates = [study["MainDicomTags"].get("StudyDate", "") for study in everything]
+    assert dates == sorted(dates, reverse=True)
+    pages = [ours.post("/tools/find", json=question | {"Since": since, "Limit": 2}).json() for since in range(0, 8, 2)]
+    assert [name for page in pages for name in page] == [study["ID"] for study in everything]
+    only = {"ResponseContent": ["MainDicomTags", "Labels"], "RequestedTags": ["NumberOfStudyRelatedInstances"]}
+    for study in ours.post("/tools/find", json=question | only).json():
+        assert {"MainDicomTags", "PatientMainDicomTags", "Labels", "RequestedTags"} <= set(study)
+        assert not {"Series", "ParentPatient", "IsStable"} & set(study)
+        assert study["RequestedTags"] == {"NumberOfStudyRelatedInstances": "1"}
+    parent = {"Level": "Instance", "Query": {}, "ParentStudy": answers[0]["ParentStudy"]}
+    assert ours.post("/tools/find", json=parent).json() == [answers[0]["ID"]]
+    assert ours.post("/tools/count-resources", json=question | {"Limit": 1}).json() == {"Count": len(everything)}
+
+
 @pytest.mark.parametrize("uid", ["1CT1", "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322", "nothing"])
 def test_lookup_gives_what_orthanc_finds(both, uid):
     theirs, ours, _ = both

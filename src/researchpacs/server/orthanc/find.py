@@ -35,7 +35,6 @@ _CONTENT: Mapping[str, tuple[str, ...]] = {
     "Status": ("Status", "ExpectedNumberOfInstances"),
     "IsStable": ("IsStable",),
     "IsProtected": ("IsProtected",),
-    "Attachments": ("Attachments",),
     "Metadata": ("Metadata",),
     "RequestedTags": (),
 }
