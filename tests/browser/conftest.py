@@ -44,21 +44,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Server]":
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Playwright; it can be started once only."""
+    """Playwright; while it runs, nothing else in this thread may run an event loop."""
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Chromium with software WebGL."""
     with launched(playwright) as browser:
         yield browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium_without_webgl(playwright: Playwright) -> Iterator[Browser]:
     """Chromium that refuses WebGL."""
     with launched(playwright, "--disable-3d-apis") as browser:
