@@ -19,7 +19,7 @@ from researchpacs.archive._find import find_rows
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
-from researchpacs.archive._stored import Stored, blob_path, refers, stored_of
+from researchpacs.archive._stored import PLACE_COLUMNS, Stored, blob_path, location_of, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.archive.resources import Resources
 from researchpacs.errors import InvalidInputError, NotFoundError
@@ -47,14 +47,16 @@ limit :limit
 """
 
 _BY_NAME = """
-select *
+select {columns}
 from instances
 where key in (select value from json_each(:names))
-union
-select *
+union all
+select {columns}
 from instances
 where sop_uid in (select value from json_each(:names))
 """
+_ALL_BY_NAME = _BY_NAME.format(columns="*")
+_PLACES_BY_NAME = _BY_NAME.format(columns=", ".join(PLACE_COLUMNS))
 
 _BELOW: Mapping[Level, str] = {
     "patient": "select * from instances where patient_key = :uid or patient_id = :uid",
@@ -232,7 +234,8 @@ class EmbeddedArchive:
 
     def locate(self, uids: Sequence[str]) -> Sequence[Location]:
         """Where instances are, in the order asked for."""
-        return [stored.location for stored in self._named(uids)]
+        folder = str(self.home.archive)
+        return [location_of(row, folder) for row in self._rows_named(_PLACES_BY_NAME, uids)]
 
     def rows(self, keys: Sequence[str]) -> Mapping[str, Stored]:
         """What is known of instances, by `Identity.key`; those that are not there any more are left out."""
@@ -243,14 +246,16 @@ class EmbeddedArchive:
 
     def _named(self, names: Sequence[str]) -> list[Stored]:
         """The instances of these UIDs or keys, in the same order."""
+        return [stored_of(row, self.home.archive) for row in self._rows_named(_ALL_BY_NAME, names)]
+
+    def _rows_named(self, query: str, names: Sequence[str]) -> list[sqlite3.Row]:
         with self.ledger.reading() as con:
-            rows = con.execute(_BY_NAME, {"names": json.dumps(list(names))}).fetchall()
-        by_name: dict[str, list[Stored]] = {}
+            rows = con.execute(query, {"names": json.dumps(list(names))}).fetchall()
+        by_name: dict[str, dict[str, sqlite3.Row]] = {}
         for row in rows:
-            stored = stored_of(row, self.home.archive)
-            by_name.setdefault(stored.identity.sop_uid, []).append(stored)
-            by_name.setdefault(stored.key, []).append(stored)
-        return [_only(by_name.get(name, []), name) for name in names]
+            by_name.setdefault(row["sop_uid"], {})[row["key"]] = row
+            by_name.setdefault(row["key"], {})[row["key"]] = row
+        return [_only(list(by_name.get(name, {}).values()), name) for name in names]
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included."""
@@ -302,7 +307,7 @@ def _given_up(item: Incoming) -> Outcome:
     return Outcome(item.source, "refused", reason, item.identity)
 
 
-def _only(found: Sequence[Stored], name: str) -> Stored:
+def _only(found: Sequence[sqlite3.Row], name: str) -> sqlite3.Row:
     if not found:
         raise NotFoundError(f"no instance {name} is in the archive")
     if len(found) > 1:

@@ -20,12 +20,11 @@ select
     byte_offset, byte_length, pixel_layout::varchar, patient_key, StudyInstanceUID
 from {NAME}.main.frames
 where SeriesInstanceUID = $uid
-order by InstanceNumber, SOPInstanceUID, frame_index
 """  # noqa: S608
 
 
 def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[Frame]:
-    """Read all frames of a series; empty for one that is no image."""
+    """Read all frames of a series, in no order; empty for one that is no image."""
     found = con.execute(_FRAMES, {"uid": series_uid}).fetchall()
     if not found and not con.execute(_EXISTS, {"uid": series_uid}).fetchone():
         raise NotFoundError(f"no series {series_uid} is in the catalog")
