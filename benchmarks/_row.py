@@ -8,7 +8,7 @@ __all__ = ["Row"]
 
 @dataclass(frozen=True)
 class Row:
-    """Our median against a peer's, measured in turn in one run."""
+    """Our fastest round against a peer's, measured in turn in one run."""
 
     name: str
     ours_s: float
@@ -24,6 +24,8 @@ class Row:
     n: int
     """Rounds."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    slowest_s: tuple[float, float] | None = None
+    """Our slowest round and the peer's."""
 
     @property
     def ratio(self) -> float | None:

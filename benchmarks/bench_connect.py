@@ -26,7 +26,7 @@ def rows() -> Iterable[Row]:
     yield Row(
         "connect() and the first SQL answer, process time from its start", ours.seconds,
         "DuckDB and DuckLake by hand", peer.seconds, "ours < 1 s", ours.seconds < 1, None, ours.rounds,
-        {name: version(name) for name in ("researchpacs", "duckdb")},
+        {name: version(name) for name in ("researchpacs", "duckdb")}, (ours.slowest, peer.slowest),
     )  # fmt: skip
 
 

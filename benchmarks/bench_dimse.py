@@ -44,7 +44,7 @@ def rows() -> Iterable[Row]:
                 f"C-STORE of {SLICES} files of 512x512, {associations} association{'s' * (associations > 1)}",
                 ours.seconds, f"Orthanc {_orthanc_version()}, synced", peer.seconds, f"ratio >= {target}",
                 peer.seconds / ours.seconds >= target, None, ours.rounds,
-                {name: version(name) for name in ("researchpacs", "pynetdicom")},
+                {name: version(name) for name in ("researchpacs", "pynetdicom")}, (ours.slowest, peer.slowest),
             )  # fmt: skip
 
 

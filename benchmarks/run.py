@@ -50,8 +50,9 @@ def _table(rows: list[Row]) -> str:
         f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
         + ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
-        + f". Ours and the peer's in turn, {ROUNDS} rounds, medians of the time, the highest peak; every call in a "
-        "fresh process with what it reads in the page cache.",
+        + f". Ours and the peer's in turn, {ROUNDS} rounds: the fastest of each, for what else the machine does only "
+        "adds time (in brackets the slowest), and the highest peak; every call in a fresh process with what it reads "
+        "in the page cache.",
         "",
         "| what | ours, s | peer | peer, s | ratio | target | met | peak, MB |",
         "|---|---|---|---|---|---|---|---|",
@@ -64,7 +65,10 @@ def _line(row: Row) -> str:
     met = {True: "yes", False: "**no**", None: ""}[row.met]
     peer_s, ratio = ("", "") if row.peer_s is None or row.ratio is None else (f"{row.peer_s:.3f}", f"{row.ratio:.1f}")
     peak = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
-    return f"| {row.name} | {row.ours_s:.3f} | {row.peer} | {peer_s} | {ratio} | {row.target} | {met} | {peak} |"
+    ours_s = f"{row.ours_s:.3f}"
+    if row.slowest_s is not None:
+        ours_s, peer_s = f"{ours_s} ({row.slowest_s[0]:.3f})", f"{peer_s} ({row.slowest_s[1]:.3f})"
+    return f"| {row.name} | {ours_s} | {row.peer} | {peer_s} | {ratio} | {row.target} | {met} | {peak} |"
 
 
 if __name__ == "__main__":
