@@ -62,7 +62,7 @@ def create_app(
             *_cross_origin(origins),
             Middleware(TrailingSlashMiddleware),
             Middleware(LimitsMiddleware, limits=limits),
-            Middleware(AccessMiddleware, access=access),
+            Middleware(AccessMiddleware, access=access, origins=frozenset(origins)),
             Middleware(BugMiddleware),
         ],
         exception_handlers=orthanc.HANDLERS,

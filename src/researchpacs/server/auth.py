@@ -10,20 +10,24 @@ import binascii
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from starlette.requests import HTTPConnection
+import anyio
+import anyio.to_thread
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from researchpacs.errors import InvalidInputError
+from researchpacs.server.origin import comes_from_elsewhere, names_this_machine
 
-__all__ = ["Access", "AccessMiddleware", "Role", "User", "hash_password", "read_users", "write_user"]
+__all__ = ["Access", "AccessMiddleware", "Role", "User", "hash_password", "needed_role", "read_users", "write_user"]
 
 Role = Literal["read", "write", "admin"]
 _RANK = {"read": 0, "write": 1, "admin": 2}
@@ -38,6 +42,11 @@ _ASKING = (
     "/tools/create-media",
 )
 _CONFIGURATION = ("/modalities/", "/peers/", "/tools/", "/dicom-web/servers/")
+_LOGINS = 2
+_REBOUND = (
+    "without users or a token this server answers to localhost and 127.0.0.1 only, lest a web page reaches it under "
+    "another name"
+)
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
 _NOBODY = base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
 
@@ -76,34 +85,33 @@ class Access:
 
         Slow for a password seen for the first time: scrypt takes tens of milliseconds.
         """
+        known = self.role_known(authorization)
+        login = _login_in(authorization)
+        return known if known is not None or login is None else self._login(*login)
+
+    def role_known(self, authorization: str) -> Role | None:
+        """As `role_of`, but at once: None also for a right password that is seen for the first time."""
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return "admin" if self._is_token(value.strip()) else None
-        if scheme.lower() != "basic":
+        login = _login_in(authorization)
+        if login is None:
             return None
-        try:
-            name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        if not colon:
-            return None
-        return "admin" if self._is_token(password) else self._login(name, password)
+        with self._lock:
+            known = self._known.get(_proof(*login))
+        return "admin" if self._is_token(login[1]) else known
 
     def _is_token(self, value: str) -> bool:
         return self.token is not None and hmac.compare_digest(value.encode(), self.token.encode())
 
     def _login(self, name: str, password: str) -> Role | None:
         user = self.users.get(name)
-        proof = hashlib.sha256(f"{name}\0{password}".encode()).digest()
-        with self._lock:
-            if proof in self._known:
-                return self._known[proof]
         # A name that nobody has takes as long as a wrong password.
         right = _verify(password, user.scrypt if user else _NOBODY)
         if user is None or not right:
             return None
         with self._lock:
-            self._known[proof] = user.role
+            self._known[_proof(name, password)] = user.role
         return user.role
 
 
@@ -116,28 +124,44 @@ class AccessMiddleware:
         What answers.
     access
         Who may come in.
+    origins
+        Web pages of other origins that may change something; every other page is kept from that.
     """
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, origins: Collection[str] = ()) -> None:
         self.app = app
         self.access = access
+        self.origins = origins
+        # Each takes 16 MB and a processor; more at once would be a way to stop the server without a password.
+        self._trying = anyio.CapacityLimiter(_LOGINS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 or 403, or pass the request on."""
-        if scope["type"] != "http" or self.access.is_open:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        from starlette.concurrency import run_in_threadpool
+        headers = Headers(scope=scope)
+        if comes_from_elsewhere(scope["method"], headers, self.origins):
+            answer = Response("a web page of another origin may not change anything here", 403, None, "text/plain")
+        elif self.access.is_open:
+            answer = None if names_this_machine(headers) else Response(_REBOUND, 403, None, "text/plain")
+        else:
+            answer = await self._judged(scope, headers)
+        await (answer or self.app)(scope, receive, send)
 
-        header = HTTPConnection(scope).headers.get("authorization", "")
-        role = await run_in_threadpool(self.access.role_of, header)
+    async def _judged(self, scope: Scope, headers: Headers) -> Response | None:
+        fields = headers.getlist("authorization")
+        role = await self._role(fields[0]) if len(fields) == 1 else None
         if role is None:
             challenge = {"WWW-Authenticate": 'Basic realm="researchpacs", charset="UTF-8"'}
-            await Response(status_code=401, headers=challenge)(scope, receive, send)
-        elif _RANK[role] < _RANK[_needed(scope)]:
-            await Response(status_code=403)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return Response(status_code=401, headers=challenge)
+        return Response(status_code=403) if _RANK[role] < _RANK[needed_role(scope)] else None
+
+    async def _role(self, authorization: str) -> Role | None:
+        known = self.access.role_known(authorization)
+        if known is not None or not self.access.users:
+            return known
+        return await anyio.to_thread.run_sync(self.access.role_of, authorization, limiter=self._trying)
 
 
 def hash_password(password: str) -> str:
@@ -163,7 +187,7 @@ def read_users(path: Path) -> dict[str, User]:
             if user.role not in get_args(Role) or not user.name or ":" in user.name:
                 raise ValueError
             _parts(user.scrypt)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInputError(
             f"{path} cannot be read as a users file; write it with: researchpacs user NAME --role read --users {path}"
         ) from error
@@ -181,11 +205,14 @@ def write_user(path: Path, user: User) -> None:
     users = read_users(path) if path.exists() else {}
     users[user.name] = user
     rows = [{"name": one.name, "role": one.role, "scrypt": one.scrypt} for one in users.values()]
-    write_atomically(path, json.dumps({"users": rows}, indent=2).encode())
-    path.chmod(0o600)
+    before = os.umask(0o077)  # nobody else reads it, also not for a moment
+    try:
+        write_atomically(path, json.dumps({"users": rows}, indent=2).encode())
+    finally:
+        os.umask(before)
 
 
-def _needed(scope: Scope) -> Role:
+def needed_role(scope: Scope) -> Role:
     """Reading: to look and ask. Writing: to store, change and delete instances. Admin: also what the server does."""
     if scope["method"] in _READING:
         return "read"
@@ -194,6 +221,22 @@ def _needed(scope: Scope) -> Role:
         return "read"
     configures = scope["method"] in ("PUT", "DELETE") and path.startswith(_CONFIGURATION)
     return "admin" if configures else "write"
+
+
+def _login_in(authorization: str) -> tuple[str, str] | None:
+    """User name and password of Basic authentication (RFC 7617); None where there are none."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name, password) if colon else None
+
+
+def _proof(name: str, password: str) -> bytes:
+    return hashlib.sha256(f"{name}\0{password}".encode()).digest()
 
 
 def _verify(password: str, stored: str) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import traceback
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from researchpacs.server.orthanc.errors import OrthancError, error_response
@@ -39,10 +39,13 @@ class BugMiddleware:
             return
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            _log.info("%s: the client went away before its body was complete", scope["method"])
+            await error_response(Request(scope), OrthancError(400))(scope, receive, send)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("%s failed: %s at %s:%s", scope["method"], type(error).__name__, place.filename, place.lineno)
             if started:
-                # The answer is cut off; the connection has to end, lest the client takes it for whole.
-                raise ConnectionAbortedError("the answer could not be completed") from None
+                # The answer is cut off: a server ends the connection then, lest the client takes it for whole.
+                return
             await error_response(Request(scope), OrthancError(500))(scope, receive, send)

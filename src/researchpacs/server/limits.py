@@ -1,21 +1,29 @@
 """What a request may cost: caps on bodies, and the headers that every answer carries."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Limits", "LimitsMiddleware"]
+from researchpacs.server.orthanc.errors import OrthancError, error_response
 
-_HEADERS = {
+__all__ = ["SAFE_HEADERS", "Limits", "LimitsMiddleware"]
+
+SAFE_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_UPLOADS = ("/instances", "/dicom-web")
+"""Carried by every answer that does not set them itself."""
+_FILES = re.compile(r"/instances|/dicom-web/.*|/(patients|studies|series|instances)/[^/]+/attachments/[^/]+")
+"""Paths whose bodies go to disk as they come."""
+# A browser shows these and runs nothing in them; everything else is a file to be kept.
+_SHOWN = ("application/json", "application/dicom+json", "text/plain", "image/png", "image/jpeg", "image/gif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,8 @@ class Limits:
     """A body that brings instances or attachments; it goes to disk as it comes."""
     body_bytes: int = 16 << 20
     """Any other body, which is read into memory."""
+    bodies_bytes: int = 64 << 20
+    """All such bodies that are being read at one time."""
 
 
 class LimitsMiddleware:
@@ -42,42 +52,82 @@ class LimitsMiddleware:
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app = app
         self.limits = limits
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 413, or pass the request on."""
+        """Answer 400, 413 or 503, or pass the request on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                _make_safe(MutableHeaders(scope=message))
             await send(message)
 
-        cap = self._cap(scope)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > cap:
-            await Response(status_code=413)(scope, receive, guarded)
-            return
-        taken = 0
+        problem = self._problem(scope)
+        if problem is not None:
+            await error_response(Request(scope), problem)(scope, receive, guarded)
+        elif self._brings_files(scope):
+            await self.app(scope, _counted(receive, self.limits.upload_bytes), guarded)
+        else:
+            await self._in_memory(scope, receive, guarded)
 
-        async def counted() -> Message:
+    async def _in_memory(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on whose body is kept in memory, as long as all of them together are not too much."""
+        taken, counted = 0, _counted(receive, self.limits.body_bytes)
+
+        async def held() -> Message:
             nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > cap:
-                raise _too_long(cap)
+            message = await counted()
+            size = len(message.get("body", b""))
+            taken += size
+            self._held += size
+            if self._held > self.limits.bodies_bytes:
+                raise HTTPException(503, "the server is reading as much as it can; try again", {"Retry-After": "1"})
             return message
 
-        await self.app(scope, counted, guarded)
+        try:
+            await self.app(scope, held, send)
+        finally:
+            self._held -= taken
 
-    def _cap(self, scope: Scope) -> int:
+    def _problem(self, scope: Scope) -> OrthancError | None:
+        declared = [value for name, value in scope["headers"] if name == b"content-length"]
+        if declared and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            # RFC 9112 6.3: whoever is in front may have taken the other for the end of the request.
+            return OrthancError(400, "a body has a Content-Length or a Transfer-Encoding, not both")
+        cap = self.limits.upload_bytes if self._brings_files(scope) else self.limits.body_bytes
+        if any(not one.isdigit() or len(one) > 18 or int(one) > cap for one in declared):
+            return OrthancError(413, _too_long(cap))
+        return None
+
+    def _brings_files(self, scope: Scope) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
-        brings_files = path.startswith(_UPLOADS) or "/attachments/" in path
-        return self.limits.upload_bytes if brings_files else self.limits.body_bytes
+        return _FILES.fullmatch(path) is not None
 
 
-def _too_long(cap: int) -> HTTPException:
-    return HTTPException(413, f"the body is longer than the {cap} bytes that this server takes here")
+def _make_safe(headers: MutableHeaders) -> None:
+    for name, value in SAFE_HEADERS.items():
+        headers.setdefault(name, value)
+    media_type = headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+    if media_type not in _SHOWN:
+        headers.setdefault("Content-Disposition", "attachment")
+
+
+def _counted(receive: Receive, cap: int) -> Receive:
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > cap:
+            raise HTTPException(413, _too_long(cap))
+        return message
+
+    return counted
+
+
+def _too_long(cap: int) -> str:
+    return f"the body is longer than the {cap} bytes that this server takes here"

@@ -164,6 +164,7 @@ def _run(
 
     import researchpacs
     from researchpacs.server.app import create_app
+    from researchpacs.server.connections import Connection
     from researchpacs.server.ready import Server
 
     # pydicom's warnings quote values; what is odd in an instance is in the table `issues`.
@@ -174,6 +175,8 @@ def _run(
         app.state.ae_title, app.state.dimse_port = address.aet, dimse_port
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -1,6 +1,5 @@
 """Answers and refusals in the form of DICOMweb: a status and, for people, one sentence as JSON (PS3.18 8.5)."""
 
-import errno
 import functools
 import json
 import sqlite3
@@ -21,6 +20,7 @@ from researchpacs.errors import (
     ResearchPacsError,
     UnsupportedError,
 )
+from researchpacs.storage.full import is_disk_full
 
 __all__ = ["DICOM_JSON", "Endpoint", "RequestError", "dicom_json", "encoded", "endpoint", "refused", "storing"]
 
@@ -78,17 +78,18 @@ def refused(error: Exception) -> Response:
 
     Errors that are neither of our tree, of the ledger nor of the disk are not for this function.
     """
+    if isinstance(error, HTTPException):
+        return Response(_message(error.status_code, error.detail), error.status_code, error.headers, "application/json")
+    message = str(error) if isinstance(error, ResearchPacsError) else "the archive cannot answer now; try again"
     if isinstance(error, RequestError):
         status = error.status
+    elif is_disk_full(error):
+        # Not its own words, which name a folder of the server.
+        status, message = 507, "no space left on the disk of the archive; free some and try again"
     elif isinstance(error, sqlite3.OperationalError):
-        status = 507 if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL else 503
-    elif isinstance(error, HTTPException):
-        return Response(_message(error.status_code, error.detail), error.status_code, error.headers, "application/json")
-    elif isinstance(error, OSError) and not isinstance(error, ResearchPacsError):
-        status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 500
+        status = 503
     else:
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
-    message = str(error) if isinstance(error, ResearchPacsError) else "the archive cannot answer now; try again"
     return Response(_message(status, message), status, media_type="application/json")
 
 

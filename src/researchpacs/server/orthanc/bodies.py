@@ -12,6 +12,8 @@ from researchpacs.server.orthanc.errors import OrthancError
 __all__ = ["body_chunks", "body_json", "body_object", "body_text"]
 
 _BAD_JSON = (14, "Cannot parse a JSON document")
+_MOST_VALUES = 500_000
+"""In one document: each costs far more memory than the few bytes that it is written in."""
 
 
 def body_chunks(request: Request) -> Iterator[bytes]:
@@ -39,10 +41,18 @@ def body_json(request: Request) -> Any:
     text = body_text(request)
     if not text.strip():
         return {}
+    if sum(text.count(mark) for mark in ",[{") > _MOST_VALUES:
+        raise OrthancError(413, f"the body holds more than {_MOST_VALUES} values")
     try:
-        return json.loads(text)
+        found = json.loads(text, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():
+            # An escape may be half of a surrogate pair, which is no text that anything is compared with or stored as.
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise OrthancError(400, "the body holds text that is no Unicode", orthanc=_BAD_JSON) from error
     except (ValueError, RecursionError) as error:
         raise OrthancError(400, "the body has to be JSON", orthanc=_BAD_JSON) from error
+    return found
 
 
 def body_object(request: Request) -> dict[str, Any]:
@@ -51,3 +61,7 @@ def body_object(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise OrthancError(400, "the body has to be a JSON object", orthanc=_BAD_JSON)
     return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,6 +1,7 @@
 """Errors as Orthanc's clients read them: a JSON object, or for an unknown resource nothing but the status."""
 
 import json
+import sqlite3
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -13,12 +14,15 @@ from researchpacs.errors import (
     AccessError,
     ConflictError,
     InvalidInputError,
+    MissingExtraError,
     NotFoundError,
     PixelDataError,
     RemoteError,
     ResearchPacsError,
     UnsupportedError,
 )
+from researchpacs.storage.connections import DiskFullError
+from researchpacs.storage.full import is_disk_full
 
 __all__ = ["HANDLERS", "OrthancError", "error_response", "unknown_resource"]
 
@@ -27,6 +31,7 @@ _BAD_REQUEST = (8, "Bad request")
 _BAD_FORMAT = (15, "Bad file format")
 _UNKNOWN = (17, "Unknown resource")
 _INTERNAL = (-1, "Internal error")
+_NETWORK = (9, "Error in the network protocol")
 _BY_STATUS: dict[int, tuple[int, str]] = {
     400: _BAD_REQUEST,
     404: _UNKNOWN,
@@ -36,9 +41,11 @@ _BY_STATUS: dict[int, tuple[int, str]] = {
     413: (8, "Bad request"),
     415: (3, "Parameter out of range"),
     501: (2, "Not implemented yet"),
-    502: (9, "Error in the network protocol"),
+    502: _NETWORK,
+    503: (24, "The database is unavailable"),
     507: (4, "The disk is full"),
 }
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _BY_ERROR: tuple[tuple[type[ResearchPacsError], int], ...] = (
     (NotFoundError, 404),
     (AccessError, 403),
@@ -46,7 +53,8 @@ _BY_ERROR: tuple[tuple[type[ResearchPacsError], int], ...] = (
     (ConflictError, 409),
     (PixelDataError, 415),
     (UnsupportedError, 501),
-    (RemoteError, 502),
+    (MissingExtraError, 501),
+    (RemoteError, 500),
 )
 
 
@@ -113,12 +121,25 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _on_our_error(request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _BY_ERROR if isinstance(error, kind)), 500)
-    return error_response(request, OrthancError(status, str(error)))
+    orthanc = _NETWORK if isinstance(error, RemoteError) else None
+    return error_response(request, OrthancError(status, str(error), orthanc=orthanc))
+
+
+def _on_want_of_space(request: Request, error: Exception) -> Response:
+    """A full disk, or a ledger that another process writes for too long; anything else is a bug, and told as one."""
+    if is_disk_full(error):
+        return error_response(request, OrthancError(507, "no space left on the disk of the archive; free some"))
+    if isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+        return error_response(request, OrthancError(503, "the archive cannot answer now; try again"))
+    raise error
 
 
 HANDLERS: dict[Any, Callable[[Request, Exception], Response]] = {
     OrthancError: _on_orthanc_error,
     HTTPException: _on_http_error,
     ResearchPacsError: _on_our_error,
+    DiskFullError: _on_want_of_space,
+    OSError: _on_want_of_space,
+    sqlite3.OperationalError: _on_want_of_space,
 }
 """For Starlette's ``exception_handlers``."""

@@ -1,6 +1,5 @@
 """Questions: ``/tools/find``, ``/tools/count-resources`` and ``/tools/lookup``."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,6 @@ def routes(pacs: "Pacs") -> list[Route]:
 
 
 def _parse(body: Mapping[str, Any]) -> _Find:
-    _refuse_broken_text(body)
     if not isinstance(body.get("Level"), str):
         raise OrthancError(400, 'Field "Level" is missing, or should be a string')
     level = as_level(body["Level"])
@@ -109,14 +107,6 @@ def _parse(body: Mapping[str, Any]) -> _Find:
         requested=[as_keyword(one) for one in _texts(body, "RequestedTags")],
         content=content,
     )
-
-
-def _refuse_broken_text(body: Mapping[str, Any]) -> None:
-    """JSON may hold halves of surrogate pairs, which are no text that anything is compared with."""
-    try:
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise OrthancError(400, "the body holds text that is no Unicode") from error
 
 
 def _names(pacs: "Pacs", wanted: _Find) -> list[str]:

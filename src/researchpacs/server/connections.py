@@ -1,0 +1,124 @@
+"""Connections that ask for nothing, or take nothing, keep nobody out: uvicorn's protocol with the deadlines it lacks.
+
+A connection is ended where no whole request head has come in time, where a body stops coming, or where an answer is not
+taken. When there are as many as allowed, those without a request give way to new ones.
+"""
+
+import asyncio
+from typing import Any, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from researchpacs.server.limits import SAFE_HEADERS
+
+__all__ = ["Connection"]
+
+HEAD_S = 30.0
+"""From the connection, or the end of an answer, to the end of the next request's head."""
+STALL_S = 60.0
+"""In which a body or an answer has to get on by `LEAST_BYTES`."""
+LEAST_BYTES = 4_096
+MOST_CONNECTIONS = 480
+"""Below uvicorn's own limit, which answers 503 to everybody."""
+_LOOKS = 4
+"""How often a deadline is looked at within its time."""
+
+
+class Connection(H11Protocol):
+    """One connection to the server; for uvicorn's ``http``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._waits_since = self._counted_since = self.loop.time()
+        self._came = 0
+        self._unsent: int | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to watch; the one that has been without a request for longest goes where there are too many."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            idle = [one for one in self.connections if isinstance(one, Connection) and not one._is_asked]
+            if idle:
+                min(idle, key=lambda one: one._waits_since).transport.abort()
+        super().connection_made(cast("asyncio.Transport", transport))
+        self._look_later()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes."""
+        self._came += len(data)
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request from now on."""
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+
+    def resume_writing(self) -> None:
+        """The peer has taken nearly all that was waiting."""
+        self._unsent = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP; the answer may have begun already, then the connection just ends."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), *SAFE_HEADERS.items()]
+        body = msg.encode()
+        head = h11.Response(
+            status_code=400, headers=[*headers, ("Content-Length", str(len(body)))], reason=b"Bad Request"
+        )
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    @property
+    def _is_asked(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _look_later(self) -> None:
+        self._watch = self.loop.call_later(min(HEAD_S, STALL_S) / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        if self._is_over():
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    def _is_over(self) -> bool:
+        now = self.loop.time()
+        if not self._is_asked:
+            self._count_from(now)
+            return now - self._waits_since > HEAD_S
+        if self._is_our_turn():
+            self._count_from(now)
+            return False
+        if self.flow.write_paused and self._unsent is None:
+            self._count_from(now)
+            self._unsent = self.transport.get_write_buffer_size()
+        if now - self._counted_since < STALL_S:
+            return False
+        if self.flow.write_paused:
+            taken = (self._unsent or 0) - self.transport.get_write_buffer_size()
+            self._unsent = self.transport.get_write_buffer_size()
+            got_on = taken >= LEAST_BYTES
+        else:
+            got_on = self._came >= LEAST_BYTES
+        self._count_from(now)
+        return not got_on
+
+    def _is_our_turn(self) -> bool:
+        """Whether the peer owes nothing: it has sent all, or more than was read, or waits to be told to go on."""
+        if self.flow.write_paused:
+            return False
+        return not self.cycle.more_body or self.flow.read_paused or self.cycle.waiting_for_100_continue
+
+    def _count_from(self, now: float) -> None:
+        self._counted_since, self._came = now, 0
