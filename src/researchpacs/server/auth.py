@@ -141,6 +141,7 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        answer: Response | None
         if comes_from_elsewhere(scope["method"], headers, self.origins):
             answer = Response("a web page of another origin may not change anything here", 403, None, "text/plain")
         elif self.access.is_open:
