@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.storage.ledger import Ledger
@@ -153,6 +153,10 @@ class Peers(Mapping[str, Peer]):
                 f"no peer is called {name!r}; add it with pacs.peers.add({name!r}, aet=..., host=..., port=...)"
             )
         return _peer(row["peer"])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The peer of this name, or `default` where there is none."""
+        return self[name] if name in self else default  # noqa: SIM401 - this is what it would call
 
     def __contains__(self, name: object) -> bool:
         return name in self._names()

@@ -18,7 +18,7 @@ from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError, RemoteError
 from researchpacs.model import Level
 
-__all__ = ["LEVEL_NAMES", "find", "root_of"]
+__all__ = ["LEVEL_NAMES", "ask", "find", "root_of"]
 
 LEVEL_NAMES: Mapping[Level, str] = {"patient": "PATIENT", "study": "STUDY", "series": "SERIES", "instance": "IMAGE"}
 _DATE_DIGITS = 8
@@ -49,8 +49,22 @@ def find(
     RemoteError
         The peer cannot be reached, or answers with a failure, whose status it carries.
     """
-    identifier = _identifier(level, filters)
-    sop_class_uid = FIND[root_of(level)]
+    yield from ask(peer, FIND[root_of(level)], _identifier(level, filters), timeouts=timeouts)
+
+
+def ask(peer: Peer, sop_class_uid: str, identifier: Dataset, *, timeouts: Timeouts | None = None) -> Iterator[Dataset]:
+    """Ask a peer with an identifier of one's own; yields each match as it comes.
+
+    Parameters
+    ----------
+    sop_class_uid
+        The information model that is asked, such as that of modality worklists.
+
+    Raises
+    ------
+    RemoteError
+        As for `find`.
+    """
     with associated(peer, [Proposal(1, sop_class_uid, NATIVE)], timeouts=timeouts) as association:
         context, number = granted(association, peer, sop_class_uid), association.next_id()
         command: dict[str, int | str] = {

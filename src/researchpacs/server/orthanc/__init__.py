@@ -19,8 +19,12 @@ from researchpacs.server.orthanc import (
     labels,
     merge,
     metadata,
+    modalities,
     modify,
+    queries,
     resources,
+    retrieve,
+    send,
     system,
     uploads,
     zips,
@@ -32,7 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HANDLERS", "JOBS", "routes"]
 
-JOBS: Mapping[str, Handler] = {**modify.HANDLERS, **merge.HANDLERS, **zips.HANDLERS}
+JOBS: Mapping[str, Handler] = {
+    **modify.HANDLERS,
+    **merge.HANDLERS,
+    **zips.HANDLERS,
+    **retrieve.HANDLERS,
+    **send.HANDLERS,
+}
 """What does the jobs of this protocol, by their kind."""
 
 
@@ -54,6 +64,10 @@ def routes(pacs: "Pacs") -> list[Route]:
         bulk,
         create,
         zips,
+        modalities,
+        queries,
+        retrieve,
+        send,
         instances,
         resources,
     )

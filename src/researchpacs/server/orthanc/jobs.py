@@ -1,6 +1,7 @@
 """Jobs: ``/jobs``, and how an operation becomes one: done while the client waits, or in its own time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,14 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from researchpacs.archive import Job, Jobs
-from researchpacs.errors import NotFoundError
+from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError
 from researchpacs.server.orthanc.answers import as_json, flag
 from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["answer_as_job", "is_asynchronous", "job_error", "routes"]
+__all__ = ["GivenUpError", "answer_as_job", "giving_up", "is_asynchronous", "job_error", "routes"]
 
 _STATES = {
     "pending": "Pending",
@@ -33,10 +34,11 @@ _ERRORS: Mapping[str, tuple[int, int, str]] = {
         43,
         "A bad revision number was provided, which might indicate conflict between multiple writers",
     ),
+    "GivenUpError": (500, 9, "Error in the network protocol"),
     "InvalidInputError": (400, 8, "Bad request"),
     "NotFoundError": (404, 17, "Unknown resource"),
     "PixelDataError": (415, 15, "Bad file format"),
-    "RemoteError": (502, 9, "Error in the network protocol"),
+    "RemoteError": (500, 9, "Error in the network protocol"),
     "UnsupportedError": (501, 2, "Not implemented yet"),
 }
 """HTTP status, OrthancStatus and its words, by the kind of failure."""
@@ -79,6 +81,21 @@ def routes(pacs: "Pacs") -> list[Route]:
     ]
 
 
+class GivenUpError(ResearchPacsError):
+    """A peer failed while a client waited for the job, so that it is not tried again."""
+
+
+@contextmanager
+def giving_up(*, waited: bool) -> Iterator[None]:
+    """Fail at once where a client waits for the job; without one a RemoteError is tried again later."""
+    try:
+        yield
+    except RemoteError as error:
+        if waited:
+            raise GivenUpError(str(error)) from error
+        raise
+
+
 def is_asynchronous(options: Mapping[str, Any], *, default: bool = False) -> bool:
     """Whether a request wants to be answered before its work is done."""
     if "Asynchronous" in options:
@@ -87,7 +104,13 @@ def is_asynchronous(options: Mapping[str, Any], *, default: bool = False) -> boo
 
 
 def answer_as_job(
-    pacs: "Pacs", kind: str, request: Mapping[str, Any], *, options: Mapping[str, Any], default: bool = False
+    pacs: "Pacs",
+    kind: str,
+    request: Mapping[str, Any],
+    *,
+    options: Mapping[str, Any],
+    default: bool = False,
+    content: Mapping[str, Any] | None = None,
 ) -> Response:
     """Put work into the queue; answer with the job, or with its result when it is done.
 
@@ -101,11 +124,14 @@ def answer_as_job(
         The body of the client's request: ``Asynchronous``, ``Synchronous``, ``Priority``.
     default
         Whether it is asynchronous where the client says nothing.
+    content
+        What is shown of it from the start beside its description, without patient data.
     """
     priority = options.get("Priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
         raise OrthancError(400, "Priority has to be an integer")
-    job = pacs.archive.jobs.submit(kind, request, priority=priority, content={"Description": "REST API"})
+    shown = {"Description": "REST API", **(content or {})}
+    job = pacs.archive.jobs.submit(kind, request, priority=priority, content=shown)
     if is_asynchronous(options, default=default):
         return as_json({"ID": job.id, "Path": f"/jobs/{job.id}"})
     done = pacs.archive.jobs.wait(job.id)
