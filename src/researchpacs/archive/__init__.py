@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from researchpacs.archive._remote import RemoteArchive
     from researchpacs.archive._remote_frames import RemoteFrame
     from researchpacs.config import Settings
+    from researchpacs.dicom.frame_record import Record
     from researchpacs.dicom.pixels import PixelLayout
+    from researchpacs.model import Frame
 
 __all__ = [
     "Archive",
@@ -83,6 +85,17 @@ class Archive(Protocol):
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included, one row per object of the level."""
+        ...
+
+    def frames(self, series_uid: str) -> "list[Frame] | None":
+        """All frames of a series, in no order, from what is kept; None where those of an instance are not known yet.
+
+        Asked only of what keeps ``"frames"``.
+        """
+        ...
+
+    def remember_frames(self, series_uid: str, records: "Mapping[str, Record]", seq: int) -> None:
+        """Keep the frames of instances of a series by SOPInstanceUID, as they were at change `seq` of the feed."""
         ...
 
     def changes(self, since: int, limit: int) -> Changes:

@@ -16,14 +16,16 @@ from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evid
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._find import find_rows
+from researchpacs.archive._frames import frames_of_series, remember
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
 from researchpacs.archive._stored import PLACE_COLUMNS, Stored, blob_path, location_of, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.archive.resources import Resources
+from researchpacs.dicom.frame_record import Record
 from researchpacs.errors import InvalidInputError, NotFoundError
-from researchpacs.model import Change, Changes, Find, Identity, Incoming, Level, Location, Outcome, Row
+from researchpacs.model import Change, Changes, Find, Frame, Identity, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.durable import sync_all
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
@@ -89,6 +91,7 @@ class EmbeddedArchive:
             "byte-ranges",
             "change-feed",
             "delete",
+            "frames",
             "label-feed",
             "labels",
             "original-headers",
@@ -243,6 +246,16 @@ class EmbeddedArchive:
             query = "select * from instances where key in (select value from json_each(?))"
             found = con.execute(query, (json.dumps(list(keys)),)).fetchall()
         return {row["key"]: stored_of(row, self.home.archive) for row in found}
+
+    def frames(self, series_uid: str) -> list[Frame] | None:
+        """All frames of a series, in no order; None where those of an instance are not known yet."""
+        with self.ledger.reading() as con:
+            return frames_of_series(con, series_uid)
+
+    def remember_frames(self, series_uid: str, records: Mapping[str, Record], seq: int) -> None:
+        """Keep the frames of instances of a series by SOPInstanceUID, as they were at change `seq`."""
+        with self.ledger.writing() as con:
+            remember(con, series_uid, records, seq)
 
     def _named(self, names: Sequence[str]) -> list[Stored]:
         """The instances of these UIDs or keys, in the same order."""

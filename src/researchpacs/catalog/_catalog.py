@@ -110,11 +110,17 @@ class Catalog:
         InvalidInputError
             Series of several patients or studies share the UID.
         """
-        from researchpacs.catalog._frames import frames_of_series
+        from researchpacs.catalog._frames import frames_of_series, records_of
 
+        keeps_frames = "frames" in self._archive.capabilities
+        if keeps_frames and (known := self._archive.frames(series_uid)) is not None:
+            return known
         self.catch_up()
         with self._using, telling_sql_errors("frames"):
-            return frames_of_series(self._reader(), series_uid)
+            found = frames_of_series(self._reader(), series_uid)
+        if keeps_frames and self._reached:
+            self._archive.remember_frames(series_uid, records_of(found), self._reached[1])
+        return [frame for frame, _ in found]
 
     def schema(self) -> Schema:
         """The tables and columns with their comments."""

@@ -1,30 +1,37 @@
-"""Frames of a series from the catalog."""
+"""Frames of a series from the catalog, for an archive that does not know them itself yet."""
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import duckdb
 
 from researchpacs.catalog._lake import NAME
+from researchpacs.dicom.frame_record import Record, pack
+from researchpacs.dicom.frames import FrameRow
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Frame
 
-__all__ = ["frames_of_series"]
+__all__ = ["frames_of_series", "records_of"]
+
+Dimensions = tuple[int, ...] | None
 
 _EXISTS = f"select 1 from {NAME}.main.series where SeriesInstanceUID = $uid limit 1"  # noqa: S608
 _FRAMES = f"""
 select
     SOPInstanceUID, frame_index, InstanceNumber, position, orientation, pixel_spacing, rescale_slope, rescale_intercept,
-    byte_offset, byte_length, pixel_layout::varchar, patient_key, StudyInstanceUID
+    byte_offset, byte_length, pixel_layout::varchar, dimension_indices, patient_key, StudyInstanceUID
 from {NAME}.main.frames
 where SeriesInstanceUID = $uid
+order by SOPInstanceUID, frame_index
 """  # noqa: S608
 
 
-def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[Frame]:
-    """Read all frames of a series, in no order; empty for one that is no image."""
+def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tuple[Frame, Dimensions]]:
+    """Read all frames of a series with their dimension indices, instance by instance; none for one that is no image."""
     found = con.execute(_FRAMES, {"uid": series_uid}).fetchall()
     if not found and not con.execute(_EXISTS, {"uid": series_uid}).fetchone():
         raise NotFoundError(f"no series {series_uid} is in the catalog")
@@ -34,7 +41,32 @@ def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[Fr
             f"{len(owners)} series of other patients or studies share the SeriesInstanceUID {series_uid}; "
             "pacs.sql() tells them apart by patient_key and StudyInstanceUID"
         )
-    return [_frame(row) for row in found]
+    return [(_frame(row), None if row[11] is None else tuple(row[11])) for row in found]
+
+
+def records_of(found: Iterable[tuple[Frame, Dimensions]]) -> dict[str, Record]:
+    """Make the record of each instance by SOPInstanceUID, from its frames in their order."""
+    records = {}
+    for sop_uid, group in groupby(found, key=lambda pair: pair[0].sop_uid):
+        pairs = list(group)
+        rows = [_row(frame, dimensions) for frame, dimensions in pairs]
+        records[sop_uid] = pack(rows, pairs[0][0].instance_number)
+    return records
+
+
+def _row(frame: Frame, dimensions: Dimensions) -> FrameRow:
+    return FrameRow(
+        index=frame.index,
+        position=frame.position,
+        orientation=frame.orientation,
+        pixel_spacing=frame.pixel_spacing,
+        rescale_slope=frame.rescale_slope,
+        rescale_intercept=frame.rescale_intercept,
+        dimension_indices=dimensions,
+        byte_offset=frame.byte_offset,
+        byte_length=frame.byte_length,
+        layout=frame.layout,
+    )
 
 
 def _frame(row: tuple[Any, ...]) -> Frame:
