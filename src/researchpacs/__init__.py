@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from researchpacs import datasets, errors, reconstruct
     from researchpacs._pacs import Pacs, connect, show_versions, view
     from researchpacs.annotation import Measurement
@@ -62,6 +64,11 @@ _HOMES = {
     "view": "_pacs",
 }
 _MODULES = {"codes", "datasets", "errors", "reconstruct"}
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """Add the SQL cell ``%%pacs`` to a notebook: ``%load_ext researchpacs``."""
+    import_module("researchpacs.jupyter").load(shell)
 
 
 def __getattr__(name: str) -> Any:

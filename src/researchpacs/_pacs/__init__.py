@@ -1,7 +1,7 @@
 """The facade and the handles: the only room that sees all others."""
 
-from researchpacs._pacs._facade import Pacs, connect, view
+from researchpacs._pacs._facade import Pacs, connect, opened, view
 from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study
 from researchpacs._pacs._versions import show_versions
 
-__all__ = ["Handle", "Instance", "Pacs", "Patient", "Series", "Study", "connect", "show_versions", "view"]
+__all__ = ["Handle", "Instance", "Pacs", "Patient", "Series", "Study", "connect", "opened", "show_versions", "view"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from researchpacs.ingest import IngestReport
     from researchpacs.viewer import Viewer, Window
 
-__all__ = ["Pacs", "connect", "view"]
+__all__ = ["Pacs", "connect", "opened", "view"]
 
 _open: "weakref.WeakSet[Pacs]" = weakref.WeakSet()
 
@@ -55,6 +55,11 @@ def connect(where: str | os.PathLike[str] | None = None) -> "Pacs":
     if isinstance(where, str) and "://" in where:
         return Pacs(Settings.load(), url=where)
     return Pacs(Settings.load(where))
+
+
+def opened() -> "list[Pacs]":
+    """The archives that this process has open."""
+    return [pacs for pacs in _open if not pacs.closed]
 
 
 def view(target: Any, *, window: "Window | str | None" = None) -> "Viewer":
@@ -98,6 +103,11 @@ class Pacs:
         if self._closed:
             raise InvalidInputError(f"the archive in {self.home} was closed; connect() opens it again")
         return self._archive
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
 
     @property
     def home(self) -> Path:

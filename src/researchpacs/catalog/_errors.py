@@ -20,17 +20,20 @@ _NEXT_STEP = {
 }
 _OWN_FILE = "ducklake-"
 _READ_ONLY = "read-only mode"
+_INTERRUPTED = "Query interrupted"
 _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mismatch")
 
 
 @contextmanager
 def telling_sql_errors(query: str) -> Iterator[None]:
-    """Turn an error of the user's SQL into InvalidInputError."""
+    """Turn an error of the user's SQL into InvalidInputError, and what DuckDB makes of Ctrl+C back into that."""
     try:
         yield
     except duckdb.Error as error:
         raise InvalidInputError(_message(error, query)) from _without_values(error)
-    except (RuntimeError, UnicodeError):
+    except (RuntimeError, UnicodeError) as error:
+        if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
+            raise KeyboardInterrupt from None
         # pybind11's word for text that is not UTF-8; it may quote the text.
         raise InvalidInputError(
             "a text bound to the query holds half of a surrogate pair; give whole Unicode"

@@ -27,12 +27,23 @@ class Result:
     """
 
     def __init__(
-        self, relation: "duckdb.DuckDBPyRelation | None", lock: RLock, *, query: str, touches_persons: bool
+        self,
+        relation: "duckdb.DuckDBPyRelation | None",
+        lock: RLock,
+        *,
+        query: str,
+        touches_persons: bool,
+        rows: int = ROWS,
     ) -> None:
         self._relation = relation
         self._lock = lock
         self._query = query
         self._touches_persons = touches_persons
+        self._rows = rows
+
+    def showing(self, rows: int) -> "Result":
+        """The same answer with a repr of so many rows."""
+        return Result(self._relation, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows)
 
     @property
     def columns(self) -> list[str]:
@@ -78,22 +89,27 @@ class Result:
         return as_text(self.columns, *self._shown())
 
     def _repr_html_(self) -> str:
+        return str(self._repr_mimebundle_()["text/html"])
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Both pictures of a cell's answer from one run of the query."""
         if self._relation is None:
-            return "<p>done</p>"
-        return as_html(self.columns, *self._shown())
+            return {"text/plain": repr(self), "text/html": "<p>done</p>"}
+        shown = self._shown()
+        return {"text/plain": as_text(self.columns, *shown), "text/html": as_html(self.columns, *shown)}
 
     def _shown(self) -> tuple[list[list[Any]], str]:
         """The first rows and a caption."""
         assert self._relation is not None
         with self._lock, telling_sql_errors(self._query):
-            rows = self._relation.limit(ROWS).fetchall()
-            (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == ROWS else (len(rows),)
+            rows = self._relation.limit(self._rows).fetchall()
+            (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == self._rows else (len(rows),)
         hidden = [self._hides(name, str(kind)) for name, kind in zip(self.columns, self._relation.types, strict=True)]
         shown = [
             [HIDDEN if hide and value is not None else value for hide, value in zip(hidden, row, strict=True)]
             for row in rows
         ]
-        return shown, _caption(count, any(hidden))
+        return shown, _caption(count, len(rows), hides=any(hidden))
 
     def _hides(self, column: str, kind: str) -> bool:
         if is_identifying(column):
@@ -108,6 +124,6 @@ class Result:
         return any(column == one.name for table in tables().values() for one in table.columns)
 
 
-def _caption(count: int, hides: bool) -> str:
-    shown = f"{count} row{'' if count == 1 else 's'}" + (f", the first {ROWS}" if count > ROWS else "")
+def _caption(count: int, shown_rows: int, *, hides: bool) -> str:
+    shown = f"{count} row{'' if count == 1 else 's'}" + (f", the first {shown_rows}" if count > shown_rows else "")
     return shown + (f"; {HIDDEN} stands for what may say who a patient is, df() has it" if hides else "")

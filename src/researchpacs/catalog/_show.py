@@ -1,4 +1,4 @@
-"""Tables as people see them in a cell: at most ten rows, every value escaped, nobody's name."""
+"""Tables as people see them in a cell: every value escaped, nobody's name."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["HIDDEN", "ROWS", "as_html", "as_text", "asks_who", "is_identifying"]
 
 ROWS = 10
-"""Rows that a repr shows."""
+"""Rows that a repr shows unless it is told otherwise."""
 
 HIDDEN = "\u2022\u2022\u2022"
 """What stands for a value that would say who the patient is."""
@@ -45,15 +45,15 @@ def asks_who(query: str) -> bool:
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
-    """A table in plain text; only the first `ROWS` rows."""
-    cells = [list(columns), *([_cell(value) for value in row] for row in rows[:ROWS])]
+    """A table in plain text."""
+    cells = [list(columns), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([caption, *lines])
 
 
 def as_html(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, footer: str = "") -> str:
-    """A table in HTML; only the first `ROWS` rows. All arguments are plain text and escaped here.
+    """A table in HTML. All arguments are plain text and escaped here.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def as_html(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str,
         Shown below on request, such as the query behind the table.
     """
     head = "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(_html_cell(value) for value in row)}</tr>" for row in rows[:ROWS])
+    body = "".join(f"<tr>{''.join(_html_cell(value) for value in row)}</tr>" for row in rows)
     more = f"<details><summary>SQL</summary><pre>{escape(footer)}</pre></details>" if footer else ""
     return (
         f"<table><caption style='text-align:left'>{escape(caption)}</caption>"
