@@ -106,3 +106,32 @@ def test_an_identifier_given_for_a_uid_is_not_repeated(pacs: rp.Pacs):
     assert "4711" not in str(caught.value)
     with pytest.raises(NotFoundError, match=r"1\.2\.840"):
         pacs.series("1.2.840")
+
+
+def test_a_uid_or_its_beginning_finds_what_is_stored_now(pacs: rp.Pacs):
+    pacs.ingest([small_ct(number, **{**UIDS, "SOPInstanceUID": f"1.2.1.1.{number}"}) for number in (10, 2, 1)])
+    series, study = pacs.series("1.2.1.1"), pacs.study("1.2")
+
+    assert (series.uid, study.uid) == ("1.2.1.1", "1.2.1")
+    assert series == pacs.search("series").one()
+    assert study == pacs.search("study").one() == series.study
+    assert [one.InstanceNumber for one in series.instances] == [1, 2, 10]
+    assert series.instances == list(series.below("instance", order="InstanceNumber"))
+    assert series.attributes() == pacs.search("series").one().attributes()
+
+    with rp.connect(pacs.home) as another:  # as another process has it
+        another.ingest(small_ct(3, **{**UIDS, "SOPInstanceUID": "1.2.1.1.3"}))
+        another.ingest(small_ct(4, StudyInstanceUID="1.2.10", SeriesInstanceUID="1.2.10.1", SOPInstanceUID="1.2.9"))
+        assert [one.InstanceNumber for one in series.instances] == [1, 2, 3, 10]
+        assert pacs.study("1.2.1").uid == "1.2.1"
+        with pytest.raises(InvalidInputError, match="more than one"):
+            pacs.study("1.2.")
+        later, gone = pacs.series("1.2.10.1"), pacs.series("1.2.10.1").instances
+        another.delete(another.study("1.2.10"))
+
+    assert later.instances == []
+    for one in (later, *gone):
+        with pytest.raises(NotFoundError, match="deleted"):
+            _ = one.PatientSex
+    with pytest.raises(NotFoundError):
+        pacs.series("1.2.10.1")

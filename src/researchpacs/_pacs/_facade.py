@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from researchpacs._pacs._handles import Handle, Series, Study, apart, as_handle, as_handles
+from researchpacs._pacs._lookup import is_indexed, look_up
 from researchpacs.archive import open_archive, open_remote
 from researchpacs.catalog import Catalog
 from researchpacs.config import Settings
@@ -400,7 +401,10 @@ class Pacs:
     # -- behind --------------------------------------------------------------------------------------------------------
 
     def _one(self, level: Level, keyword: str, uid: str) -> Any:
-        found = list(itertools.islice(self.search(level, limit=2, **{keyword: f"{_plain_uid(uid)}*"}), 2))
+        if is_indexed(self):
+            found = [as_handle(self, level, row, later=later) for row, later in look_up(self, level, _plain_uid(uid))]
+        else:
+            found = list(itertools.islice(self.search(level, limit=2, **{keyword: f"{_plain_uid(uid)}*"}), 2))
         exact = [handle for handle in found if handle.uid == uid]
         if len(exact or found) == 1:
             return (exact or found)[0]

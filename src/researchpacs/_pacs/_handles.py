@@ -7,6 +7,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from researchpacs._pacs._lookup import Later, instance_rows, is_indexed
 from researchpacs.archive import Subject
 from researchpacs.catalog import LABEL_KEYS
 from researchpacs.dicom import keywords
@@ -37,14 +38,22 @@ class Handle:
     shown: ClassVar[tuple[str, ...]]
     """Attributes of the repr: none that names a person."""
 
-    def __init__(self, pacs: "Pacs", row: Mapping[str, Any]) -> None:
+    def __init__(self, pacs: "Pacs", row: Mapping[str, Any], *, later: Later | None = None) -> None:
         self._pacs = pacs
-        self._row = dict(row)
+        self._known = dict(row)
+        self._later = later
+        """Gives the whole row, where only what tells the object apart is known yet."""
+
+    @property
+    def _row(self) -> Mapping[str, Any]:
+        if self._later is not None:
+            self._known, self._later = dict(self._later()), None
+        return self._known
 
     @property
     def uid(self) -> str:
         """The UID (of a patient: the PatientID)."""
-        return str(self._row[self.uid_keyword] or "")
+        return str(self._known[self.uid_keyword] or "")
 
     @property
     def key(self) -> str:
@@ -59,7 +68,7 @@ class Handle:
     @property
     def subject(self) -> Subject:
         """What the archive knows it by where something is kept beside it."""
-        return Subject(self.level, "/".join(str(self._row[name]) for name in LABEL_KEYS[self.level]))
+        return Subject(self.level, "/".join(str(self._known[name]) for name in LABEL_KEYS[self.level]))
 
     def attributes(self) -> Mapping[str, object]:
         """The catalog's columns of this object by name."""
@@ -68,6 +77,8 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if name in self._known:
+            return _as_none_if_null(self._known[name])
         if name in self._row:
             return _as_none_if_null(self._row[name])
         if name in self._tags:
@@ -118,7 +129,7 @@ class Handle:
     @property
     def _kinship(self) -> dict[str, Any]:
         """Its own identity: a UID alone may be in use under another patient."""
-        return {name: self._row[name] for name in self.identity}
+        return {name: self._known[name] for name in self.identity}
 
 
 class Patient(Handle):
@@ -132,7 +143,7 @@ class Patient(Handle):
     @property
     def key(self) -> str:
         """What the archive calls the patient, with or without a PatientID."""
-        return str(self._row["patient_key"])
+        return str(self._known["patient_key"])
 
     @property
     def studies(self) -> list["Study"]:
@@ -165,16 +176,18 @@ class Series(Handle):
     @property
     def study(self) -> Study:
         """The study it belongs to."""
-        found: Study = self._pacs.search("study", **{name: self._row[name] for name in Study.identity}).one()
+        found: Study = self._pacs.search("study", **{name: self._known[name] for name in Study.identity}).one()
         return found
 
     @property
     def instances(self) -> list["Instance"]:
         """Its instances by InstanceNumber."""
+        if is_indexed(self._pacs):
+            return [Instance(self._pacs, row, later=later) for row, later in instance_rows(self._pacs, self._known)]
         return list(self.below("instance", order="InstanceNumber"))
 
     def frames(self) -> Sequence[Frame]:
-        """All frames of the series, as the catalog knows them."""
+        """All frames of the series."""
         return self._pacs.catalog.frames(self.uid)
 
     def locate(self, sop_uids: Sequence[str]) -> Sequence[Location]:
@@ -190,11 +203,10 @@ class Series(Handle):
 
     def header(self) -> "Dataset":
         """Dataset of the first instance by InstanceNumber, without pixels."""
-        first = self.below("instance", order="InstanceNumber", limit=1).first()
-        if first is None:
+        instances = self.instances
+        if not instances:
             raise NotFoundError(f"series {self.uid} has no instance any more; it was deleted")
-        header: Dataset = first.header()
-        return header
+        return instances[0].header()
 
     def view(self, *, window: "Window | str | None" = None) -> "Viewer":
         """Show it in the cell."""
@@ -214,13 +226,13 @@ class Instance(Handle):
     @property
     def series(self) -> Series:
         """The series it belongs to."""
-        found: Series = self._pacs.search("series", **{name: self._row[name] for name in Series.identity}).one()
+        found: Series = self._pacs.search("series", **{name: self._known[name] for name in Series.identity}).one()
         return found
 
     @property
     def key(self) -> str:
         """What the archive calls it where several instances share its UID."""
-        return str(self._row["instance_key"])
+        return str(self._known["instance_key"])
 
     def header(self) -> "Dataset":
         """Its Dataset without pixels."""
@@ -233,9 +245,9 @@ class Instance(Handle):
 _KINDS: dict[Level, type[Handle]] = {"patient": Patient, "study": Study, "series": Series, "instance": Instance}
 
 
-def as_handle(pacs: "Pacs", level: Level, row: Mapping[str, Any]) -> Handle:
-    """Make the handle of a catalog row."""
-    return _KINDS[level](pacs, row)
+def as_handle(pacs: "Pacs", level: Level, row: Mapping[str, Any], *, later: Later | None = None) -> Handle:
+    """Make the handle of a catalog row; or of what tells the object apart, and what gives the whole row later."""
+    return _KINDS[level](pacs, row, later=later)
 
 
 def as_handles(target: object) -> list[Handle]:

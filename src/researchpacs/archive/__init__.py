@@ -98,6 +98,17 @@ class Archive(Protocol):
         """Keep the frames of instances of a series by SOPInstanceUID, as they were at change `seq` of the feed."""
         ...
 
+    def look_up(self, level: Level, uid: str) -> list[tuple[str, ...]]:
+        """Patient key and UIDs of the studies or series of a UID, else of those whose UID begins so; two at most.
+
+        Asked only of what has a ``"uid-index"``.
+        """
+        ...
+
+    def instances_of(self, owner: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Key and SOPInstanceUID of the instances of a series by InstanceNumber; it is named as `look_up` does."""
+        ...
+
     def changes(self, since: int, limit: int) -> Changes:
         """What was stored and deleted after sequence number `since`.
 

@@ -20,6 +20,7 @@ from researchpacs.archive._frames import frames_of_series, remember
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._metadata import Metadata
+from researchpacs.archive._series import instances_of, look_up
 from researchpacs.archive._stored import PLACE_COLUMNS, Stored, blob_path, location_of, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.archive.resources import Resources
@@ -97,6 +98,7 @@ class EmbeddedArchive:
             "original-headers",
             "reference",
             "shared-uids",
+            "uid-index",
             "verify",
         }
     )
@@ -256,6 +258,16 @@ class EmbeddedArchive:
         """Keep the frames of instances of a series by SOPInstanceUID, as they were at change `seq`."""
         with self.ledger.writing() as con:
             remember(con, series_uid, records, seq)
+
+    def look_up(self, level: Level, uid: str) -> list[tuple[str, ...]]:
+        """Patient key and UIDs of the studies or series of a UID, else of those whose UID begins so; two at most."""
+        with self.ledger.reading() as con:
+            return look_up(con, level, uid)
+
+    def instances_of(self, owner: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Key and SOPInstanceUID of the instances of a series by InstanceNumber; it is named as `look_up` does."""
+        with self.ledger.reading() as con:
+            return instances_of(con, owner)
 
     def _named(self, names: Sequence[str]) -> list[Stored]:
         """The instances of these UIDs or keys, in the same order."""

@@ -4,8 +4,43 @@ import sqlite3
 from collections.abc import Sequence
 
 from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.model import Level
 
-__all__ = ["only_owner", "series_query"]
+__all__ = ["instances_of", "look_up", "only_owner", "series_query"]
+
+_LEVELS = {"study": ("studies", "study_uid", 2), "series": ("series", "series_uid", 3)}
+_OWNER = ("patient_key", "study_uid", "series_uid")
+_LAST = chr(0x10FFFF)
+_INSTANCES = """
+select key, sop_uid, json_extract(attributes, '$.InstanceNumber') as number
+from instances
+where (patient_key, study_uid, series_uid) = (?, ?, ?)
+"""
+
+
+def look_up(con: sqlite3.Connection, level: Level, uid: str) -> list[tuple[str, ...]]:
+    """Find the studies or series of a UID, else those whose UID begins so: patient_key and UIDs of two at most."""
+    if level not in _LEVELS:
+        raise InvalidInputError(f"studies and series are looked up by UID, not objects of the level {level}")
+    table, column, depth = _LEVELS[level]
+    query = f"select {', '.join(_OWNER[:depth])} from {table} where {column} between ? and ? limit 2"  # noqa: S608
+    found = con.execute(query, (uid, uid)).fetchall() or con.execute(query, (uid, uid + _LAST)).fetchall()
+    return [tuple(row) for row in found]
+
+
+def instances_of(con: sqlite3.Connection, owner: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Key and SOPInstanceUID of the instances of a series, named by patient_key and UIDs, by InstanceNumber."""
+    rows = con.execute(_INSTANCES, owner).fetchall()
+    rows.sort(key=lambda row: (*_number(row["number"]), row["sop_uid"], row["key"]))
+    return [(row["key"], row["sop_uid"]) for row in rows]
+
+
+def _number(text: str | None) -> tuple[bool, int]:
+    """Sort instances without a number last, as the catalog does."""
+    try:
+        return False, int(text or "")
+    except ValueError:
+        return True, 0
 
 
 def series_query(*columns: str, extra: str = "") -> str:
