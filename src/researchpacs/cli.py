@@ -124,6 +124,40 @@ def verify(home: Path | None, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--prune", is_flag=True, help="Remove files of earlier backups that are not needed any more.")
+@click.option("--progress/--no-progress", default=None, help="Show a bar; by default on a terminal.")
+@as_json
+@click.pass_obj
+def backup(home: Path | None, folder: Path, prune: bool, progress: bool | None, as_json: bool) -> None:
+    """Back up ledger and files to FOLDER while others go on writing; exit status 1 if a file was missing or altered.
+
+    A second backup to the same FOLDER copies what is new.
+    """
+    with rp.connect(home) as pacs:
+        report = pacs.backup(folder, prune=prune, progress=progress)
+        _print_report(report, as_json=as_json)
+        if not report.ok:
+            sys.exit(1)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--leave-out-damaged", is_flag=True, help="Restore the rest where files of the backup are damaged.")
+@click.option("--progress/--no-progress", default=None, help="Show a bar; by default on a terminal.")
+@as_json
+@click.pass_obj
+def restore(home: Path | None, folder: Path, leave_out_damaged: bool, progress: bool | None, as_json: bool) -> None:
+    """Make an archive in an empty home from the backup in FOLDER; every file is read again before it opens."""
+    from researchpacs import archive
+    from researchpacs.config import Settings
+
+    place = Settings.load(home).home
+    report = archive.restore(folder, place, leave_out_damaged=leave_out_damaged, progress=progress)
+    _print_report(report, as_json=as_json)
+
+
+@main.command()
 @click.option("--output", type=click.Path(path_type=Path), default=Path("researchpacs-demo"), show_default=True)
 @as_json
 @click.pass_obj

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from researchpacs._pacs._network import RemoteHits, SendReport
     from researchpacs.annotation import Measurement
-    from researchpacs.archive import EmbeddedArchive, VerifyReport
+    from researchpacs.archive import BackupReport, EmbeddedArchive, VerifyReport
     from researchpacs.archive._peers import Peer, Peers
     from researchpacs.catalog import Result, Schema, SyncReport
     from researchpacs.ingest import IngestReport
@@ -371,6 +371,30 @@ class Pacs:
     def verify(self) -> "VerifyReport":
         """Read every file again and compare it with its hash."""
         return self.archive.verify()
+
+    def backup(
+        self, folder: str | os.PathLike[str], *, prune: bool = False, progress: bool | None = None
+    ) -> "BackupReport":
+        """Bring the backup in a folder up to the archive, or make the first one there, while others go on writing.
+
+        `researchpacs.archive.restore` makes a home from it. The catalog is left out, being made from the archive again.
+
+        Parameters
+        ----------
+        prune
+            Remove files of earlier backups that are not needed any more.
+        progress
+            Show a bar; by default in a notebook and on a terminal.
+
+        Raises
+        ------
+        InvalidInputError
+            The folder holds something else, or the backup of another archive.
+        """
+        from researchpacs.archive import back_up
+
+        ledger = self.archive.ledger
+        return back_up(self.archive.home, ledger, Path(folder), prune=prune, progress=progress)
 
     def holds(self, series_uid: str) -> bool:
         """Whether the archive has instances of the series."""

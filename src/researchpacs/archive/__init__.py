@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from researchpacs.archive._attachments import Attachment
+from researchpacs.archive._backup import BackupReport, back_up
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._job import Job, JobStoppedError
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._metadata import Revision
 from researchpacs.archive._peers import Peer, Peers, Tls
+from researchpacs.archive._restore import RestoreReport, restore
 from researchpacs.archive._stored import Stored
 from researchpacs.archive._subject import Subject
 from researchpacs.archive._verify import Problem, VerifyReport
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Archive",
     "Attachment",
+    "BackupReport",
     "EmbeddedArchive",
     "Job",
     "JobStoppedError",
@@ -36,15 +39,18 @@ __all__ = [
     "Peer",
     "Peers",
     "Problem",
+    "RestoreReport",
     "Revision",
     "Stored",
     "Subject",
     "Tls",
     "VerifyReport",
     "Worker",
+    "back_up",
     "open_archive",
     "open_remote",
     "read_remote_frame",
+    "restore",
 ]
 
 

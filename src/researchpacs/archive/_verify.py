@@ -21,11 +21,11 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One instance whose bytes are not those that were stored."""
+    """An instance, or a file beside one, whose bytes are not those that were stored."""
 
     kind: Literal["missing", "altered", "truncated", "unreadable", "ledger"]
     key: str
-    """`Identity.key`; empty where the ledger itself is damaged."""
+    """`Identity.key`; empty where it is an attachment, or the ledger itself is damaged."""
     sop_uid: str
     what: str
     """One sentence with the next step."""
@@ -51,7 +51,7 @@ class VerifyReport:
         return not self.problems
 
     def __str__(self) -> str:
-        found = "\n".join(f"{p.kind}: instance {p.sop_uid}: {p.what}" for p in self.problems)
+        found = "\n".join(f"{p.kind}: {f'instance {p.sop_uid}: ' if p.sop_uid else ''}{p.what}" for p in self.problems)
         counts = f"{self.checked} instances read, {len(self.problems)} missing or altered"
         if self.leftovers:
             counts += f", {len(self.leftovers)} files that no instance refers to, left by a process that was killed"
@@ -65,11 +65,19 @@ class VerifyReport:
         return pd.DataFrame([(p.kind, p.sop_uid, p.what, p.key) for p in self.problems], columns=columns)
 
 
-def verify(home: Home, ledger: Ledger) -> VerifyReport:
-    """Compare every file with its row; instances that come or go meanwhile are neither missing nor left over."""
+def verify(home: Home, ledger: Ledger, *, references: bool = True) -> VerifyReport:
+    """Compare every file with its row; instances that come or go meanwhile are neither missing nor left over.
+
+    Parameters
+    ----------
+    references
+        False leaves out files that are not the archive's own.
+    """
     problems = list(_ledger_problems(ledger))
     checked = hashed = 0
     for stored in _all_stored(home, ledger):
+        if stored.reference and not references:
+            continue
         problem, hashes = _check(stored)
         if problem is not None and _still_there(ledger, stored):
             problems.append(problem)
@@ -81,7 +89,7 @@ def verify(home: Home, ledger: Ledger) -> VerifyReport:
         checked=checked,
         hashed=hashed,
         conflicts=aside,
-        problems=(*problems, *damaged),
+        problems=(*problems, *damaged, *_check_attachments(home, ledger)),
         leftovers=tuple(_leftovers(home, ledger)),
     )
 
@@ -155,14 +163,31 @@ def _check_conflicts(home: Home, ledger: Ledger) -> tuple[int, list[Problem]]:
     damaged = []
     for row in rows:
         place = home.conflicts / f"{row['sha256']}.dcm"
-        try:
-            intact = hash_file(place, dataset_offset=0, header_length=0).sha256 == row["sha256"]
-        except OSError:
-            intact = False
-        if not intact:
+        if not _holds(place, row["sha256"]):
             what = "the file kept aside for this instance is gone or altered; ingest it again"
             damaged.append(Problem("altered" if place.exists() else "missing", row["key"], "", what))
     return len(rows), damaged
+
+
+def _check_attachments(home: Home, ledger: Ledger) -> Iterator[Problem]:
+    query = "select distinct sha256 from attachments"
+    with ledger.reading() as con:
+        found = [sha256 for (sha256,) in con.execute(query)]
+    for sha256 in found:
+        place = home.attachments / sha256[:2] / sha256
+        if not _holds(place, sha256):
+            with ledger.reading() as con:
+                rows = con.execute("select level, name from attachments where sha256 = ?", (sha256,)).fetchall()
+            for row in rows:
+                what = f"the file of attachment {row['name']} of a {row['level']} is gone or altered; attach it again"
+                yield Problem("altered" if place.exists() else "missing", "", "", what)
+
+
+def _holds(place: Path, sha256: str) -> bool:
+    try:
+        return hash_file(place, dataset_offset=0, header_length=0).sha256 == sha256
+    except OSError:
+        return False
 
 
 def _leftovers(home: Home, ledger: Ledger) -> Iterator[str]:

@@ -11,16 +11,21 @@ T = TypeVar("T")
 
 
 class Progress:
-    """A bar that counts inputs and learns their number while it runs.
+    """A bar that counts files and may learn their number while it runs.
 
     Parameters
     ----------
     wanted
         True or False; None shows it where standard error is a terminal or the process is a notebook's kernel.
+    what
+        What is going on.
+    total
+        How many there are, where that is known.
     """
 
-    def __init__(self, *, wanted: bool | None) -> None:
+    def __init__(self, *, wanted: bool | None, what: str = "ingest", total: int = 0) -> None:
         self._bar: Any = None
+        self._what, self._total = what, total
         self._wanted = _is_watched() if wanted is None else wanted
 
     def expect(self, items: Iterable[T]) -> Iterator[T]:
@@ -41,7 +46,7 @@ class Progress:
         if self._wanted:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=0, desc="ingest", unit=" files")
+            self._bar = tqdm(total=self._total, desc=self._what, unit=" files")
         return self
 
     def __exit__(

@@ -4,7 +4,8 @@
     HOME/ledger.sqlite catalog.sqlite catalog.lock catalog/
 
 `format.json` is written first and atomically, so a folder is a home, or it is not; everything else may be missing and
-is made when the home is opened. No name below a home ever comes from a DICOM file or a peer.
+is made when the home is opened. Where a home is filled from a backup it is written last, and `restoring` stands in the
+folder until then. No name below a home ever comes from a DICOM file or a peer.
 """
 
 import errno
@@ -72,6 +73,45 @@ class Home:
         except OSError as error:
             raise _unusable(home.path, error) from error
         return home
+
+    @classmethod
+    def prepare(cls, path: str | os.PathLike[str]) -> "Home":
+        """Make a folder that becomes a home with `complete`, and does not open before.
+
+        One that was prepared and never completed, because its process was killed, is taken up again as it is.
+
+        Raises
+        ------
+        InvalidInputError
+            A file, or a folder with something in it, an archive included.
+        UnsupportedError, AccessError
+            As `open`.
+        """
+        home = cls(Path(path).expanduser().absolute())
+        try:
+            _make_folder(home.path)
+            _refuse_network(home.path)
+            if not home._unfinished.exists() or home.format_path.exists():
+                _refuse_content(home.path)
+                write_atomically(home._unfinished, b"")
+            for folder in (home.archive, home.conflicts, home.tmp):
+                folder.mkdir(exist_ok=True)
+            sync_directory(home.path)
+        except PermissionError as error:
+            raise AccessError(f"{home.path} cannot be written by this user; give another folder") from error
+        except OSError as error:
+            raise _unusable(home.path, error) from error
+        return home
+
+    def complete(self) -> None:
+        """Make what was prepared a home: from now on it opens."""
+        sync_directory(self.path)
+        write_atomically(self.format_path, json.dumps({"format": FORMAT}).encode())
+        self._unfinished.unlink()
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.path / "restoring"
 
     @property
     def format_path(self) -> Path:
@@ -187,7 +227,16 @@ def _refuse_network(path: Path) -> None:
         )
 
 
+def _refuse_content(path: Path) -> None:
+    if [name for name in os.listdir(path) if name not in _NOT_CONTENT]:
+        raise InvalidInputError(f"{path} is not empty; an archive is restored into an empty or a new folder")
+
+
 def _refuse_strangers(path: Path) -> None:
+    if (path / "restoring").exists():
+        raise InvalidInputError(
+            f"{path} is being restored from a backup, or that was broken off; run `researchpacs restore` for it again"
+        )
     # Another process that opens the home for the first time may have its temporary format file here.
     strangers = [name for name in os.listdir(path) if name not in _NOT_CONTENT and not name.startswith(".format.json-")]
     if strangers and not (path / "format.json").exists():

@@ -8,13 +8,13 @@ want of a lock; writers of one process queue for a lock of their own, because SQ
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from researchpacs.errors import UnsupportedError
-from researchpacs.storage.connections import Connections
+from researchpacs.storage.connections import Connections, DiskFullError
 
 __all__ = ["Ledger", "scripts_of"]
 
@@ -97,6 +97,25 @@ class Ledger:
             finally:
                 if os.getpid() == owner:
                     con.execute("rollback")
+
+    def copy_to(self, path: Path) -> None:
+        """Copy what is committed now into a new database, while others go on writing.
+
+        Raises
+        ------
+        DiskFullError
+            There is no space for it; what there is of the copy is of no use.
+        """
+        with self.reading() as con, closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            copy.execute("pragma synchronous = off")
+            try:
+                con.backup(copy)
+                # Without a log beside it the copy is one file, and opens where nothing may be written.
+                copy.execute("pragma journal_mode = delete")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                    raise DiskFullError(path) from error
+                raise
 
     def close(self) -> None:
         """Close this process's idle connections; the next call opens new ones."""
