@@ -14,6 +14,9 @@ from researchpacs.errors import MissingExtraError, ResearchPacsError
 
 if TYPE_CHECKING:
     from researchpacs.ingest import IngestReport
+    from researchpacs.server.auth import Access
+    from researchpacs.server.node import Node
+    from researchpacs.server.serve import Started
 
 __all__ = ["main"]
 
@@ -175,15 +178,27 @@ def demo(home: Path | None, output: Path, as_json: bool) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to answer at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8042, show_default=True, help="0 takes a free one.")
-@click.option("--dimse-port", type=click.IntRange(0, 65535), help="Be a DICOM node at this port; without it, be none.")
-@click.option("--aet", default="RESEARCHPACS", show_default=True, help="AE title of the DICOM node.")
 @click.option("--users", type=click.Path(path_type=Path), help="File of users; without it a new token is printed.")
 @click.option("--no-auth", is_flag=True, help="Let everybody on this machine in; on loopback only.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM).")
 @click.option("--insecure", is_flag=True, help="Allow other machines to connect without TLS.")
+@click.option("--root-path", default="", metavar="PATH", help="Path below which a proxy shows the server, as /pacs.")
+@click.option(
+    "--cors-origin", multiple=True, metavar="URL", help="A web page's origin that may ask DICOMweb; repeatable."
+)
+@click.option("--ohif", type=click.Path(path_type=Path), metavar="DIR", help="Serve the build of OHIF in DIR too.")
+@click.option("--ohif-port", type=click.IntRange(0, 65535), default=8043, show_default=True, help="Where OHIF is.")
+@click.option("--dimse-port", type=click.IntRange(0, 65535), help="Be a DICOM node at this port; without it, be none.")
+@click.option("--aet", default="RESEARCHPACS", show_default=True, help="AE title of the DICOM node.")
+@click.option(
+    "--worklist", type=click.Path(path_type=Path), metavar="DIR", help="Modality worklist: a folder of .wl items."
+)
+@click.option("--dimse-tls-cert", type=click.Path(path_type=Path), help="The node's own chain (PEM); else --tls-cert.")
+@click.option("--dimse-tls-key", type=click.Path(path_type=Path), help="The node's own private key (PEM).")
+@click.option("--dimse-tls-ca", type=click.Path(path_type=Path), help="Who vouches for callers' certificates (PEM).")
 @click.pass_obj
-def serve(home: Path | None, /, *, host: str, port: int, users: Path | None, no_auth: bool, **options: Any) -> None:
+def serve(home: Path | None, /, *, users: Path | None, no_auth: bool, **options: Any) -> None:
     """Serve the archive as an Orthanc would."""
     from researchpacs.config import Settings
 
@@ -193,16 +208,20 @@ def serve(home: Path | None, /, *, host: str, port: int, users: Path | None, no_
         raise MissingExtraError("a server", "server") from error
     folder = Settings.load(home).home
     access = server.access_for(users=users, no_auth=no_auth)
-
-    def ready(url: str) -> None:
-        click.echo(f"researchpacs serves {folder} at {url}")
-        if access.token is not None:
-            click.echo(f"token: {access.token}  (Bearer, or the password of any user name)")
-
     address = server.Address(
-        host, port, options["tls_cert"], options["tls_key"], dimse_port=options["dimse_port"], aet=options["aet"]
+        options["host"], options["port"], options["tls_cert"], options["tls_key"], options["root_path"]
     )
-    server.serve(folder, address, access, insecure=options["insecure"], ready=ready)
+    ohif = options["ohif"]
+    server.serve(
+        folder,
+        address,
+        access,
+        node=_node_of(options),
+        viewer=None if ohif is None else server.Viewer(ohif, options["ohif_port"]),
+        origins=options["cors_origin"],
+        insecure=options["insecure"],
+        ready=lambda started: _print_started(folder, started, access),
+    )
 
 
 @main.command()
@@ -216,6 +235,43 @@ def user(name: str, users: Path, role: Any, password: str) -> None:
 
     write_user(users, User(name, role, hash_password(password)))
     click.echo(f"{name} may {role}")
+
+
+def _node_of(options: Mapping[str, Any]) -> "Node | None":
+    from researchpacs.server.node import Node
+
+    own = ("worklist", "dimse_tls_cert", "dimse_tls_key", "dimse_tls_ca")
+    if options["dimse_port"] is None:
+        for name in own:
+            if options[name] is not None:
+                raise click.UsageError(f"--{name.replace('_', '-')} is for the DICOM node; give --dimse-port too")
+        return None
+    tls = "dimse_tls" if options["dimse_tls_cert"] else "tls"
+    return Node(
+        port=options["dimse_port"],
+        host=options["host"],
+        aet=options["aet"],
+        certificate=options[f"{tls}_cert"],
+        key=options[f"{tls}_key"],
+        authority=options["dimse_tls_ca"],
+        worklist=options["worklist"],
+        insecure=options["insecure"],
+    )
+
+
+def _print_started(home: Path, started: "Started", access: "Access") -> None:
+    """Say where and how to come in; the token appears here and nowhere else."""
+    click.echo(f"researchpacs serves {home} at {started.url}")
+    if access.token is not None:
+        click.echo(f"token: {access.token}  (Bearer, or the password of any user name)")
+    elif access.users:
+        click.echo("log in as one of the users")
+    else:
+        click.echo("no log-in: everybody on this machine may do everything")
+    if started.viewer_url is not None:
+        click.echo(f"OHIF: {started.viewer_url}")
+    if started.node is not None:
+        click.echo(f"DICOM node: {started.node}")
 
 
 def _as_filters(filters: Iterable[str]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 
 from researchpacs.server import dicomweb, orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
 from researchpacs.server.bugs import BugMiddleware
+from researchpacs.server.cross_origin import CrossOriginMiddleware
 from researchpacs.server.jobs import JobRunner
 from researchpacs.server.limits import Limits, LimitsMiddleware
 from researchpacs.server.slashes import TrailingSlashMiddleware
@@ -46,7 +46,7 @@ def create_app(
     limits
         What a request may cost; ``request.app.state.limits``.
     origins
-        Web pages of other origins that may ask (CORS), such as ``"https://viewer.example.org"``; none by default.
+        Web pages of other origins that may ask DICOMweb (CORS), such as ``"https://viewer.example.org"``.
     stable_age_s
         How long nothing may have come for an object before it is announced as stable.
     """
@@ -59,7 +59,7 @@ def create_app(
     app = Starlette(
         routes=_routes(pacs),
         middleware=[
-            *_cross_origin(origins),
+            *([Middleware(CrossOriginMiddleware, origins=origins)] if origins else []),
             Middleware(TrailingSlashMiddleware),
             Middleware(LimitsMiddleware, limits=limits),
             Middleware(AccessMiddleware, access=access, origins=frozenset(origins)),
@@ -75,18 +75,3 @@ def create_app(
 
 def _routes(pacs: "Pacs") -> list[BaseRoute]:
     return [*dicomweb.routes(pacs), *orthanc.routes(pacs)]
-
-
-def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
-    """Before all others: a browser asks without credentials first."""
-    if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Accept", "Authorization", "Content-Type", "If-Match", "Range"],
-            expose_headers=["Content-Location", "ETag", "Warning"],
-        )
-    ]

@@ -6,21 +6,25 @@ import os
 import socket
 import ssl
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from researchpacs.errors import AccessError, InvalidInputError, MissingExtraError
+from researchpacs.errors import AccessError, InvalidInputError
 from researchpacs.server.auth import Access, read_users
+from researchpacs.server.cross_origin import as_origin
 from researchpacs.server.lock import serving
+from researchpacs.server.node import Node, running
+from researchpacs.server.ohif import create_ohif, find_build
+from researchpacs.server.places import BelowPath, as_root_path, by_port, shown_host
 from researchpacs.storage.home import Home
 
 if TYPE_CHECKING:
-    from researchpacs._pacs import Pacs
+    from starlette.types import ASGIApp
 
-__all__ = ["Address", "access_for", "check_address", "serve"]
+__all__ = ["Address", "Started", "Viewer", "access_for", "check_address", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,8 @@ class Address:
     """PEM with the chain; TLS is on where there is one."""
     key: Path | None = None
     """PEM with the private key, where it is not in `certificate`."""
-    dimse_port: int | None = None
-    """Where the DICOM node listens; None: there is none. 0 takes a free port."""
-    aet: str = "RESEARCHPACS"
-    """The DICOM node's AE title."""
+    root_path: str = ""
+    """Below which path a proxy shows it, such as ``/pacs``."""
 
     @property
     def is_loopback(self) -> bool:
@@ -49,8 +51,27 @@ class Address:
 
     def url(self, port: int) -> str:
         """What to open in a browser or give to a client."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.certificate else 'http'}://{host}:{port}/"
+        host = shown_host(self.host)
+        return f"{'https' if self.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """A build of OHIF that is served at a port of its own."""
+
+    folder: Path
+    port: int = 8043
+    """0 takes a free one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Where a server answers now."""
+
+    url: str
+    viewer_url: str | None = None
+    node: str | None = None
+    """AE title, host, port and whether TLS is on."""
 
 
 def access_for(*, users: Path | None, no_auth: bool) -> Access:
@@ -89,8 +110,11 @@ def serve(
     address: Address,
     access: Access,
     *,
+    node: Node | None = None,
+    viewer: Viewer | None = None,
+    origins: Sequence[str] = (),
     insecure: bool = False,
-    ready: Callable[[str], None] = lambda _: None,
+    ready: Callable[[Started], None] = lambda _: None,
 ) -> None:
     """Serve an archive until the process is told to end.
 
@@ -102,92 +126,95 @@ def serve(
         Where to answer; port 0 takes a free one.
     access
         Who may come in.
+    node
+        The DICOM node to run beside.
+    viewer
+        The build of OHIF to serve beside, at the same host, with the same certificate and access.
+    origins
+        Web pages of other origins that may ask DICOMweb.
     insecure
         Allow an address that other machines reach without TLS.
     ready
-        Called with the URL when connections are taken.
+        Called when connections are taken.
 
     Raises
     ------
     AccessError
-        As `check_address`.
+        As `check_address`, or a port is in use.
     ConflictError
-        The home is served already, or the port is in use.
+        The home is served already.
+    InvalidInputError
+        No build of OHIF, certificate, origin or path is where one should be.
     """
+    import researchpacs
+    from researchpacs.server.app import create_app
+
     check_address(address, access, insecure=insecure)
+    named = tuple(as_origin(origin) for origin in origins)
+    build = None if viewer is None else find_build(viewer.folder)
     place = Home.open(home).path
-    with _listening(address) as listener:
-        url = address.url(listener.getsockname()[1])
-        with serving(place, url):
-            _run(place, listener, address, access, insecure=insecure, ready=lambda: ready(url))
+    with ExitStack() as held:
+        listeners = [held.enter_context(_listening(address.host, address.port, "--port"))]
+        url = address.url(_port(listeners[0]))
+        held.enter_context(serving(place, url))
+        pacs = held.enter_context(researchpacs.connect(place))
+        dimse_port = held.enter_context(running(pacs, node))
+        app = create_app(pacs, access=access, origins=named)
+        app.state.ae_title, app.state.dimse_port = node.aet if node else "RESEARCHPACS", dimse_port
+        root = as_root_path(address.root_path, taken=[str(getattr(route, "path", "")) for route in app.routes])
+        beside: dict[int, ASGIApp] = {}
+        if viewer is not None and build is not None:
+            listeners.append(held.enter_context(_listening(address.host, viewer.port, "--ohif-port")))
+            beside[_port(listeners[1])] = create_ohif(build, app, access)
+        started = Started(
+            f"{url}{root[1:]}/" if root else url,
+            next(map(address.url, beside), None),
+            node.told(dimse_port) if node else None,
+        )
+        _run(by_port(beside, BelowPath(app, root)), listeners, address, ready=lambda: ready(started))
 
 
-def _listening(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+def _listening(host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((address.host, address.port), family=family, backlog=256)
+        listening = socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "cannot be used"
-        raise AccessError(f"{address.host}, port {address.port}: {reason}; choose another with --port") from error
+        raise AccessError(f"{host}, port {port}: {reason}; choose another with {option}") from error
     # What is accepted inherits it; without, every small answer waits 40 ms for the peer's acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
-@contextmanager
-def _dicom_node(pacs: "Pacs", address: Address, *, insecure: bool) -> Iterator[int]:
-    """Run the DICOM node beside; gives its port, 0 where none was asked for."""
-    if address.dimse_port is None:
-        yield 0
-        return
-    try:
-        from researchpacs.server.dimse import ScpOptions, ServerTls, start_scp
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("a DICOM node", "dimse") from error
-
-    tls = ServerTls(address.certificate, address.key or address.certificate) if address.certificate else None
-    options = ScpOptions(host=address.host, port=address.dimse_port, aet=address.aet, tls=tls, insecure=insecure)
-    with start_scp(pacs, options) as node:
-        yield node.port
+def _port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
 
 
-def _run(
-    home: Path,
-    listener: socket.socket,
-    address: Address,
-    access: Access,
-    *,
-    insecure: bool,
-    ready: Callable[[], None],
-) -> None:
+def _run(app: "ASGIApp", listeners: list[socket.socket], address: Address, *, ready: Callable[[], None]) -> None:
     import uvicorn
 
-    import researchpacs
-    from researchpacs.server.app import create_app
     from researchpacs.server.connections import Connection
     from researchpacs.server.ready import Server
 
     # pydicom's warnings quote values; what is odd in an instance is in the table `issues`.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").disabled = True
-    with researchpacs.connect(home) as pacs, _dicom_node(pacs, address, insecure=insecure) as dimse_port:
-        app = create_app(pacs, access=access)
-        app.state.ae_title, app.state.dimse_port = address.aet, dimse_port
-        config = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-            limit_concurrency=512,
-            ssl_certfile=str(address.certificate) if address.certificate else None,
-            ssl_keyfile=str(address.key) if address.key else None,
-        )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidInputError("the certificate or key cannot be read; both are PEM files") from error
-        Server(config, ready).run(sockets=[listener])
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=512,
+        ssl_certfile=str(address.certificate) if address.certificate else None,
+        ssl_keyfile=str(address.key) if address.key else None,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInputError("the certificate or key cannot be read; both are PEM files") from error
+    Server(config, ready).run(sockets=listeners)

@@ -163,6 +163,16 @@ def is_native(ds: pydicom.Dataset) -> bool:
     return not ds.file_meta.TransferSyntaxUID.is_encapsulated
 
 
+def test_a_single_frame_says_how_long_it_is(served: Served, files: Files) -> None:
+    for _, ds in files.values():
+        answer = served.http.get(f"{path_of(ds)}/frames/1", headers={"Accept": OCTETS})
+        if answer.status_code == 200:
+            assert int(answer.headers["content-length"]) == len(answer.content)
+            assert len(parts_of(answer)) == 1
+            return
+    pytest.fail("no instance has a frame")
+
+
 @pytest.mark.parametrize(
     ("tail", "status"),
     [("frames/0", 404), ("frames/2", 404), ("frames/one", 400), ("frames/1,,1", 400), ("frames/-1", 400),

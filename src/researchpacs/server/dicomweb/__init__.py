@@ -11,7 +11,7 @@ from researchpacs.server.dicomweb._resources import ROOT
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["routes"]
+__all__ = ["ROOT", "routes"]
 
 _STUDY = f"{ROOT}/studies/{{study}}"
 _SERIES = f"{_STUDY}/series/{{series}}"

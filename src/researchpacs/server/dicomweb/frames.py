@@ -16,7 +16,7 @@ from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._json import bulk_value
 from researchpacs.server.dicomweb._media import Wanted, wanted_by
-from researchpacs.server.dicomweb._multipart import Part
+from researchpacs.server.dicomweb._multipart import Part, written_size
 from researchpacs.server.dicomweb._resources import instance_url, named_instance, root_url
 from researchpacs.server.dicomweb._syntaxes import BARE, EXPLICIT, can_become, frame_media_type, is_native
 from researchpacs.server.dicomweb.retrieve import multipart_answer
@@ -58,6 +58,10 @@ def frames(request: Request) -> Response:
         if one.multipart is False:
             (part,) = parts
             return Response(b"".join(part.content), headers={"Content-Type": form.content_type})
+        if len(numbers) == 1:
+            # Viewers ask for one after the other; with a length, they know when it is whole.
+            made = list(parts)
+            return multipart_answer(made, form.media_type, size=written_size(made))
         return multipart_answer(_begun(parts), form.media_type)
     raise _not_acceptable(stored)
 

@@ -1,0 +1,41 @@
+// OHIF's configuration where researchpacs serves it: one archive, of the same origin, and nothing from elsewhere.
+window.config = {
+  name: "researchpacs",
+  routerBasename: "/",
+  extensions: [],
+  modes: [],
+  customizationService: {},
+  showStudyList: true,
+  showLoadingIndicator: true,
+  showCPUFallbackMessage: true,
+  showWarningMessageForCrossOrigin: true,
+  strictZSpacingForVolumeViewport: true,
+  groupEnabledModesFirst: true,
+  maxNumberOfWebWorkers: 3,
+  // HTTP/1.1: a browser has six connections to a server.
+  maxNumRequests: { interaction: 6, thumbnail: 3, prefetch: 6 },
+  showErrorDetails: "always",
+  defaultDataSourceName: "researchpacs",
+  dataSources: [
+    {
+      namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+      sourceName: "researchpacs",
+      configuration: {
+        friendlyName: "researchpacs",
+        name: "researchpacs",
+        qidoRoot: `${window.location.origin}/dicom-web`,
+        wadoRoot: `${window.location.origin}/dicom-web`,
+        wadoUriRoot: `${window.location.origin}/dicom-web`,
+        qidoSupportsIncludeField: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        enableStudyLazyLoad: true,
+        imageRendering: "wadors",
+        thumbnailRendering: "thumbnail",
+        thumbnailRequestStrategy: "fetch",
+        singlepart: "bulkdata,pdf,video",
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
