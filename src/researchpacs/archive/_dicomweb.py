@@ -114,7 +114,7 @@ class DicomwebServer:
             if depth == "counted" and here and text_of(study, _INSTANCES_OF_STUDY) == str(len(here)):
                 names.update(here)
             else:
-                names.update(self._names_below(uid))
+                names.update(self.names_below(uid))
         return Listing(
             frozenset(names), frozenset(known.keys() & names) if depth == "thorough" else frozenset(), cursor
         )
@@ -123,11 +123,16 @@ class DicomwebServer:
         found = self._all("its studies", self._client.search_for_studies, fields=[_INSTANCES_OF_STUDY])
         return [one for one in found if text_of(one, _STUDY)]
 
-    def _names_below(self, study: str) -> Iterator[str]:
+    def names_below(self, study: str, series_uid: str = "", sop_uid: str = "") -> Iterator[str]:
+        """Names of the instances of a study, or of those of a series, or of one."""
         for one in self._all("the instances of a study", self._client.search_for_instances, study):
             series, sop = text_of(one, _SERIES), text_of(one, _SOP)
-            if series and sop:
+            if series and sop and series_uid in ("", series) and sop_uid in ("", sop):
                 yield _name(study, series, sop)
+
+    def ask(self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]) -> requests.Response:
+        """Ask with GET for anything below its address; the answer is streamed and has to be closed."""
+        return self._ask("get", "what was asked for", path, params=parameters, headers=headers, stream=True)
 
     def fetch(self, names: Iterable[str]) -> Iterator[tuple[str, Fetched | None]]:
         """Fetch metadata, of several instances of a series at once; in the order of the names."""

@@ -64,12 +64,23 @@ class OrthancServer:
         UnsupportedError
             It is no Orthanc.
         """
-        system = self._json("its version", "system")
-        if not isinstance(system, dict) or "ApiVersion" not in system:
+        self.system()
+        return frozenset({"delete", "original-headers", "shared-uids"})
+
+    def system(self) -> dict[str, Any]:
+        """What it says of itself.
+
+        Raises
+        ------
+        UnsupportedError
+            It is no Orthanc.
+        """
+        found = self._json("its version", "system")
+        if not isinstance(found, dict) or "ApiVersion" not in found:
             raise UnsupportedError(
                 f"{self.address.root} does not answer as an Orthanc does; give the URL of its REST API"
             )
-        return frozenset({"delete", "original-headers", "shared-uids"})
+        return found
 
     def feed(self, cursor: Mapping[str, Any], count: int) -> Feed:
         """Read the next page of ``/changes``; where that cannot tell everything, ask for a listing.

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["Address", "address_of", "as_address", "credentials_of"]
+__all__ = ["Address", "address_of", "as_address", "credentials_of", "remember"]
 
 Kind = Literal["orthanc", "dicomweb"]
 
@@ -80,6 +80,15 @@ def credentials_of(address: Address) -> tuple[str, str] | None:
     """User and password that this process was given for an address."""
     with _guard:
         return _known.get(address.root)
+
+
+def remember(address: Address, credentials: tuple[str, str] | None) -> None:
+    """Have this process use a user and a password for an address, or none any more."""
+    with _guard:
+        if credentials is None:
+            _known.pop(address.root, None)
+        else:
+            _known[address.root] = credentials
 
 
 def _malformed() -> InvalidInputError:

@@ -13,7 +13,8 @@ __all__ = ["Begin", "Data", "End", "Event", "Part", "PartReader", "gathered", "n
 _MOST_HEADER_BYTES = 16_384
 _MOST_PREAMBLE_BYTES = 65_536
 _MOST_PARTS = 1_000_000
-_LONGEST_BOUNDARY = 70
+_LONGEST_BOUNDARY = 200
+"""RFC 2046 allows 70; Orthanc sends 73."""
 _OWN_BOUNDARY = 32
 
 

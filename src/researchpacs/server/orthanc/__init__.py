@@ -11,6 +11,7 @@ from researchpacs.server.orthanc import (
     bulk,
     changes,
     create,
+    dicomweb_servers,
     find,
     gathered,
     images,
@@ -21,6 +22,7 @@ from researchpacs.server.orthanc import (
     metadata,
     modalities,
     modify,
+    peers,
     queries,
     resources,
     retrieve,
@@ -42,6 +44,8 @@ JOBS: Mapping[str, Handler] = {
     **zips.HANDLERS,
     **retrieve.HANDLERS,
     **send.HANDLERS,
+    **peers.HANDLERS,
+    **dicomweb_servers.HANDLERS,
 }
 """What does the jobs of this protocol, by their kind."""
 
@@ -68,6 +72,8 @@ def routes(pacs: "Pacs") -> list[Route]:
         queries,
         retrieve,
         send,
+        peers,
+        dicomweb_servers,
         instances,
         resources,
     )
