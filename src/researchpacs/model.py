@@ -110,6 +110,8 @@ class Incoming:
     """Of the whole file; None for a reference not read in full."""
     dataset_sha256: str | None
     """Of the bytes from `dataset_offset` on; None for a reference not read in full."""
+    is_durable: bool = False
+    """Whether the bytes of `blob` are on the disk already; otherwise the archive syncs them."""
     reference: Reference | None = None
     attributes: Row = field(default_factory=dict, repr=False)
     """Attributes that an archive indexes (`researchpacs.dicom.keywords.INDEXED`), decoded text; empty where they are

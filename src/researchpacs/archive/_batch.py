@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.dicom.keywords import INDEXED
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
-from researchpacs.storage.durable import sync_all
+from researchpacs.storage.durable import in_background, sync_all, sync_directory
 from researchpacs.storage.home import Home
 
 __all__ = ["Batch", "Move", "Pair", "is_disk_full", "is_evident_duplicate"]
@@ -98,16 +99,20 @@ class Batch:
         self._verdicts = verdicts
         self._synced = synced
         self._needless: list[Path] = []
-        self._folders: set[Path] = set()
+        self._syncing: list[Future[None]] = []
         self._new: list[tuple[str, str]] = []
         self._series: set[tuple[str, str, str]] = set()
 
     def run(self, con: sqlite3.Connection, items: Sequence[Incoming]) -> None:
         """Decide on every item; to be called inside `Ledger.writing`."""
-        for item in items:
-            self._take(con, item)
-        self._announce(con)
-        sync_all(self._folders)
+        try:
+            for item in items:
+                self._take(con, item)
+            self._announce(con)
+        finally:
+            wait(self._syncing)
+        for one in self._syncing:
+            one.result()
 
     def discard(self) -> None:
         """Remove temporary files of duplicates; to be called after the commit."""
@@ -157,6 +162,9 @@ class Batch:
     def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Iterable[Issue]) -> None:
         if (new.blob is None) == (new.reference is None) or (new.blob and not new.sha256):
             raise InvalidInputError("an instance comes either as a hashed blob or as a reference")
+        if new.blob and new.sha256:
+            # First, so that the name becomes durable while the rows are written.
+            self._move("instances", new, blob_path(self._home.archive, new.sha256))
         self._new += _insert_parents(con, new)
         self._series.add((new.identity.patient_key, new.identity.study_uid, new.identity.series_uid))
         (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
@@ -187,8 +195,6 @@ class Batch:
                 "orthanc_id": identity.orthanc_id("instance"),
             },
         )
-        if new.blob and new.sha256:
-            self._move("instances", new.sha256, new.blob, blob_path(self._home.archive, new.sha256))
 
     def _keep_aside(self, con: sqlite3.Connection, new: Incoming, reason: str) -> None:
         con.execute(
@@ -196,18 +202,20 @@ class Batch:
             (new.identity.key, new.sha256, new.size, os.fsencode(new.reference.path) if new.reference else None),
         )
         if new.blob and new.sha256:
-            self._move("conflicts", new.sha256, new.blob, self._home.conflicts / f"{new.sha256}.dcm")
+            self._move("conflicts", new, self._home.conflicts / f"{new.sha256}.dcm")
         self._tell(new, "conflict", reason)
 
-    def _move(self, table: Owner, sha256: str, blob: Path, place: Path) -> None:
-        if blob not in self._synced:
-            sync_all([blob])
+    def _move(self, table: Owner, new: Incoming, place: Path) -> None:
+        assert new.blob
+        assert new.sha256
+        if not new.is_durable and new.blob not in self._synced:
+            sync_all([new.blob])
         if not place.parent.exists():
             place.parent.mkdir(exist_ok=True)
-            self._folders.add(place.parent.parent)
-        blob.replace(place)
-        self.moves.append(Move(table, sha256, blob, place))
-        self._folders.add(place.parent)
+            self._syncing.append(in_background(sync_directory, place.parent.parent))
+        new.blob.replace(place)
+        self.moves.append(Move(table, new.sha256, new.blob, place))
+        self._syncing.append(in_background(sync_directory, place.parent))
 
     def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:
         self.outcomes.append(Outcome(new.source, kind, reason, new.identity))

@@ -153,11 +153,10 @@ class EmbeddedArchive:
 
     def _sync(self, items: Sequence[Incoming], done: Collection[Path]) -> set[Path]:
         """Make temporary files durable before the lock is taken; those of evident duplicates need not be."""
-        known = self.rows([item.identity.key for item in items])
+        unsynced = [item for item in items if item.blob and not item.is_durable and item.blob not in done]
+        known = self.rows([item.identity.key for item in unsynced]) if unsynced else {}
         wanted = {
-            item.blob
-            for item in items
-            if item.blob and item.blob not in done and not is_evident_duplicate(known.get(item.identity.key), item)
+            item.blob for item in unsynced if item.blob and not is_evident_duplicate(known.get(item.identity.key), item)
         }
         sync_all(wanted)
         return wanted

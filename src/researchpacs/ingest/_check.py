@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
 from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
 
-__all__ = ["Checker", "check_spooled", "reason_of"]
+__all__ = ["Checker", "Hashes", "checked_or_refused", "hashed", "incoming_of", "reason_of", "scanned"]
 
 _CHUNK = 1 << 20
 _CHANGED = "it changed while it was read; ingest it again when it is complete"
@@ -41,19 +41,7 @@ class Checker:
 
     def __call__(self, task: Task) -> Incoming | Refusal:
         """Check one input; whatever is wrong with it becomes a refusal, so that the others go on."""
-        try:
-            if isinstance(task, FileTask):
-                return self._file(task)
-            if isinstance(task, MemberTask):
-                return self._member(task)
-            return self._spooled(task)
-        except InvalidInputError as error:
-            return Refusal(task.source, str(error))
-        except OSError as error:
-            return Refusal(task.source, reason_of(error))
-        except Exception as error:
-            # The message may quote the file, so only its kind is told.
-            return Refusal(task.source, f"cannot be read ({type(error).__name__}); please report this as a bug")
+        return checked_or_refused(task.source, lambda: self._checked(task))
 
     def __enter__(self) -> Self:
         return self
@@ -65,36 +53,43 @@ class Checker:
             self._archive[1].close()
             self._archive = None
 
+    def _checked(self, task: Task) -> Incoming:
+        if isinstance(task, FileTask):
+            return self._file(task)
+        if isinstance(task, MemberTask):
+            return self._member(task)
+        return self._spooled(task)
+
     def _file(self, task: FileTask) -> Incoming:
         with open(task.path, "rb", opener=_open_at_once) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise InvalidInputError("neither a file nor a folder")
-            found = _scan(file)
+            found = scanned(file)
             if not task.copy:
                 return _reference(task, file, found, before)
             with self._blob() as (blob, target):
-                digest = _digest(file, found, target)
+                digest = hashed(file, found, target)
                 _refuse_changed(before, os.fstat(file.fileno()), digest.size)
-            return _incoming(task.source, found, digest, blob=blob)
+            return incoming_of(task.source, found, digest, blob=blob)
 
     def _member(self, task: MemberTask) -> Incoming:
         with self._blob() as (blob, target):
             copy_member(self._zip(task.archive), task.index, target)
             target.seek(0)
-            found = _scan(target)
-            digest = _digest(target, found)
-        return _incoming(task.source, found, digest, blob=blob)
+            found = scanned(target)
+            digest = hashed(target, found)
+        return incoming_of(task.source, found, digest, blob=blob)
 
     def _spooled(self, task: SpooledTask) -> Incoming:
         try:
             with task.blob.open("rb") as file:
-                found = _scan(file)
-                digest = _digest(file, found)
+                found = scanned(file)
+                digest = hashed(file, found)
         except BaseException:
             task.blob.unlink(missing_ok=True)
             raise
-        return _incoming(task.source, found, digest, blob=task.blob)
+        return incoming_of(task.source, found, digest, blob=task.blob)
 
     def _zip(self, path: Path) -> zipfile.ZipFile:
         if self._archive is None or self._archive[0] != path:
@@ -117,10 +112,17 @@ class Checker:
             raise
 
 
-def check_spooled(blob: Path, source: str) -> Incoming | Refusal:
-    """Check one complete file in a workspace; it is kept for the archive, and removed where it is refused."""
-    with Checker(blob.parent) as check:
-        return check(SpooledTask(source, blob))
+def checked_or_refused(source: str, check: Callable[[], Incoming]) -> Incoming | Refusal:
+    """Turn whatever a check raises into a refusal."""
+    try:
+        return check()
+    except InvalidInputError as error:
+        return Refusal(source, str(error))
+    except OSError as error:
+        return Refusal(source, reason_of(error))
+    except Exception as error:
+        # The message may quote the file, so only its kind is told.
+        return Refusal(source, f"cannot be read ({type(error).__name__}); please report this as a bug")
 
 
 def reason_of(error: OSError) -> str:
@@ -135,7 +137,7 @@ def reason_of(error: OSError) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Digest:
+class Hashes:
     sha256: str
     dataset_sha256: str
     size: int
@@ -146,14 +148,14 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _scan(file: BinaryIO) -> Scan:
+def scanned(file: BinaryIO) -> Scan:
     if file.seek(0, os.SEEK_END) == 0:
         raise InvalidInputError("an empty file")
     file.seek(0)
     return scan(file)
 
 
-def _digest(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> _Digest:
+def hashed(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> Hashes:
     """Hash a file from its start, and copy it in the same read."""
     whole, dataset, size = hashlib.sha256(), hashlib.sha256(), 0
     file.seek(0)
@@ -167,7 +169,7 @@ def _digest(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> _Dig
         target.flush()
     if size != found.size:
         raise InvalidInputError(_CHANGED)
-    return _Digest(whole.hexdigest(), dataset.hexdigest(), size)
+    return Hashes(whole.hexdigest(), dataset.hexdigest(), size)
 
 
 def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_result) -> Incoming:
@@ -178,9 +180,9 @@ def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_resu
     header_sha256 = hashlib.sha256(header).hexdigest()
     digest = None
     if len(header) == found.size:
-        digest = _Digest(header_sha256, hashlib.sha256(header[found.dataset_offset :]).hexdigest(), found.size)
+        digest = Hashes(header_sha256, hashlib.sha256(header[found.dataset_offset :]).hexdigest(), found.size)
     reference = Reference(task.path, before.st_mtime_ns, header_sha256)
-    return _incoming(task.source, found, digest, reference=reference)
+    return incoming_of(task.source, found, digest, reference=reference)
 
 
 def _refuse_changed(before: os.stat_result, after: os.stat_result, size: int) -> None:
@@ -188,12 +190,13 @@ def _refuse_changed(before: os.stat_result, after: os.stat_result, size: int) ->
         raise InvalidInputError(_CHANGED)
 
 
-def _incoming(
+def incoming_of(
     source: str,
     found: Scan,
-    digest: _Digest | None,
+    digest: Hashes | None,
     *,
     blob: Path | None = None,
+    is_durable: bool = False,
     reference: Reference | None = None,
 ) -> Incoming:
     attributes = {keyword: _clean(found.text(keyword)) for level in INDEXED.values() for keyword in level}
@@ -212,6 +215,7 @@ def _incoming(
         header_length=found.header_length,
         dataset_offset=found.dataset_offset,
         blob=blob,
+        is_durable=is_durable,
         sha256=digest.sha256 if digest else None,
         dataset_sha256=digest.dataset_sha256 if digest else None,
         reference=reference,

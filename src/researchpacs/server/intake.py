@@ -4,28 +4,21 @@ Every protocol uses these functions and answers with the outcomes: stored, dupli
 sender (a conflict is kept aside), refused is an error. An outcome comes back only when it is durable.
 """
 
-import tempfile
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
-from researchpacs.ingest import incoming
-from researchpacs.model import Incoming, Outcome
+from researchpacs.ingest import Spool, check_spool, incoming
+from researchpacs.model import Incoming, Outcome, Refusal
 from researchpacs.server.together import store_together, workspace
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["IN_MEMORY", "is_for_want_of_space", "new_spool", "store_files", "store_stream"]
+__all__ = ["is_for_want_of_space", "store_files", "store_spool", "store_stream"]
 
-IN_MEMORY = 4 << 20
-"""Bytes of a body that are kept in memory while it comes."""
-
-
-def new_spool(pacs: "Pacs") -> BinaryIO:
-    """A place for a body while it comes: in memory while it is small, then a nameless file on the archive's disk."""
-    spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(pacs.archive.home.tmp))  # noqa: SIM115 - handed out
-    return cast("BinaryIO", spool)
+_CHUNK = 1 << 20
 
 
 def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
@@ -38,13 +31,23 @@ def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
         path, or ``path!member``.
     """
     with workspace(pacs.archive) as tmp:
-        return _store(pacs, list(paths), tmp)
+        return _stored(pacs, list(incoming(list(paths), tmp=tmp, progress=False)))
 
 
 def store_stream(pacs: "Pacs", stream: BinaryIO) -> Outcome:
     """Store one instance that comes as a binary stream, read from where it stands to its end, in blocks."""
     with workspace(pacs.archive) as tmp:
-        (outcome,) = _store(pacs, [stream], tmp)
+        spool = Spool(tmp)
+        try:
+            shutil.copyfileobj(stream, spool, _CHUNK)
+            return store_spool(pacs, spool)
+        finally:
+            spool.discard()
+
+
+def store_spool(pacs: "Pacs", spool: Spool) -> Outcome:
+    """Store one instance that has come."""
+    (outcome,) = _stored(pacs, [check_spool(spool, "<stream>")])
     return outcome
 
 
@@ -53,10 +56,9 @@ def is_for_want_of_space(outcome: Outcome) -> bool:
     return outcome.kind == "refused" and outcome.reason.startswith("no space left")
 
 
-def _store(pacs: "Pacs", sources: list[object], tmp: Path) -> list[Outcome]:
-    checked = list(incoming(sources, tmp=tmp, progress=False))
+def _stored(pacs: "Pacs", checked: Sequence[Incoming | Refusal]) -> list[Outcome]:
     accepted = [one for one in checked if isinstance(one, Incoming)]
-    stored = iter(store_together(pacs.archive, accepted))
+    stored = iter(store_together(pacs.archive, accepted) if accepted else ())
     return [
         next(stored) if isinstance(one, Incoming) else Outcome(one.source, "refused", one.reason) for one in checked
     ]

@@ -6,13 +6,17 @@ A file is durable after `sync_file`, a name (created, renamed or removed) after 
 import os
 import secrets
 import sys
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-__all__ = ["sync_all", "sync_directory", "sync_file", "write_atomically"]
+__all__ = ["in_background", "sync_all", "sync_directory", "sync_file", "write_atomically"]
 
-_AT_ONCE = 8
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_AT_ONCE = 16
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -35,9 +39,15 @@ def sync_all(paths: Collection[Path]) -> None:
         for path in paths:
             _sync(path)
         return
-    with ThreadPoolExecutor(min(_AT_ONCE, len(paths))) as pool:
-        for _ in pool.map(_sync, paths):
-            pass
+    syncing = [in_background(_sync, path) for path in paths]
+    wait(syncing)
+    for one in syncing:
+        one.result()
+
+
+def in_background(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+    """Begin what waits for the disk, in another thread; it must not wait for another call of this kind."""
+    return _threads.pool().submit(call, *args, **kwargs)
 
 
 def sync_file(descriptor: int) -> None:
@@ -68,3 +78,27 @@ def _sync(path: Path) -> None:
         return
     with path.open("r+b") as file:
         sync_file(file.fileno())
+
+
+class _Threads:
+    """Threads of this process, from the first time they are wanted."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="durable")
+            return self._pool
+
+    def forget(self) -> None:
+        """A forked child inherits no thread, only the belief that there are some."""
+        self._lock = threading.Lock()
+        self._pool = None
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.forget)

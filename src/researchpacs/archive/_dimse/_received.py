@@ -1,6 +1,5 @@
 """A data set on its way from a peer into a file: its bytes as they come, behind a File Meta Information of ours."""
 
-import secrets
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from researchpacs.archive._dimse._errors import ProtocolError
 from researchpacs.archive._dimse._negotiation import VERSION_NAME
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
+from researchpacs.ingest import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ _ELEMENT = struct.Struct("<HH2sH")
 
 
 class FileSink:
-    """A new file that takes a data set.
+    """Takes a data set, in memory while it is small, then into a file.
 
     Parameters
     ----------
@@ -31,16 +31,11 @@ class FileSink:
     """
 
     def __init__(self, folder: Path, meta: bytes, *, most_bytes: int) -> None:
-        self.path = folder / f"{secrets.token_hex(12)}.part"
+        self.spool = Spool(folder)
         self.error: OSError | None = None
         """What kept the data set from being written; the file is gone then."""
         self._left = most_bytes
-        try:
-            self._file = self.path.open("xb", buffering=0)
-        except OSError as error:
-            self.error = error
-        else:
-            self.write(memoryview(meta))
+        self.write(memoryview(meta))
 
     def write(self, data: memoryview) -> None:
         """Take a fragment; after an error the rest is read and dropped, so that the peer gets a status."""
@@ -51,22 +46,14 @@ class FileSink:
         if self.error is not None:
             return
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            self.spool.write(data)
         except OSError as error:
             self.discard()
             self.error = error
 
-    def close(self) -> None:
-        """Close the file; it is complete."""
-        if self.error is None:
-            self._file.close()
-
     def discard(self) -> None:
-        """Remove the file, whatever there is of it."""
-        if self.error is None:
-            self._file.close()
-        self.path.unlink(missing_ok=True)
+        """Forget the data set, and remove the file if it is still where it was."""
+        self.spool.discard()
 
 
 def file_meta(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_aet: str) -> bytes:

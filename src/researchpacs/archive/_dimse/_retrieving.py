@@ -16,7 +16,7 @@ from researchpacs.archive._dimse._received import FileSink, file_meta
 from researchpacs.archive._dimse._request import associated, granted
 from researchpacs.archive._peers import Peer
 from researchpacs.errors import RemoteError
-from researchpacs.ingest import check_spooled
+from researchpacs.ingest import check_spool
 from researchpacs.model import Incoming, Level, Outcome, Refusal
 
 __all__ = ["get", "move"]
@@ -165,9 +165,8 @@ def _take(association: Association, request: Message, peer: Peer, store: Store) 
     if sink.error is not None:
         association.respond(request, _OUT_OF_RESOURCES)
         return Outcome(source, "refused", "it could not be written here; is there space on the disk?")
-    sink.close()
     try:
-        checked = check_spooled(sink.path, source)
+        checked = check_spool(sink.spool, source)
         if isinstance(checked, Refusal):
             outcome = Outcome(source, "refused", checked.reason)
         else:

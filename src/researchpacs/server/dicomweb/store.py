@@ -1,22 +1,20 @@
 """STOW-RS: store instances, which come as parts of one body and go to disk as they come (PS3.18 10.5)."""
 
-import secrets
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from researchpacs.errors import InvalidInputError
-from researchpacs.ingest.spooled import check_spooled
+from researchpacs.ingest import Spool, check_spool
 from researchpacs.model import Incoming, Outcome, Refusal
 from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._media import parse_media_type
 from researchpacs.server.dicomweb._multipart import Begin, Data, End, PartReader
 from researchpacs.server.dicomweb._resources import pacs_of, root_url
 from researchpacs.server.dicomweb._stored import OTHER_STUDY, stored_answer
+from researchpacs.server.together import store_together, workspace
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -65,12 +63,11 @@ class _Receiver:
         self._archive = pacs.archive
         self._study_uid = study_uid
         self._reader = PartReader(boundary)
-        self._workspace = pacs.archive.home.workspace()
+        self._workspace = workspace(pacs.archive)
         self._tmp = self._workspace.__enter__()
-        self._file: BinaryIO | None = None
-        self._path = self._tmp
-        self._spooled: list[tuple[str, Path]] = []
-        self._spooled_bytes = 0
+        self._part: Spool | None = None
+        self._waiting: list[Incoming] = []
+        self._waiting_bytes = 0
         self._parts = 0
         self._outcomes: dict[str, Outcome] = {}
 
@@ -80,9 +77,8 @@ class _Receiver:
             if isinstance(event, Begin):
                 self._begin(event)
             elif isinstance(event, Data):
-                if self._file is not None:
-                    self._file.write(event.content)
-                    self._spooled_bytes += len(event.content)
+                if self._part is not None:
+                    self._part.write(event.content)
             else:
                 self._end(event)
 
@@ -93,42 +89,49 @@ class _Receiver:
         return [self._outcomes[source] for source in sorted(self._outcomes, key=int)]
 
     def close(self) -> None:
-        """Remove what is left of the workspace."""
-        if self._file is not None:
-            self._file.close()
+        """Remove the files that are left."""
+        if self._part is not None:
+            self._part.discard()
+        for one in self._waiting:
+            _remove(one)
         self._workspace.__exit__(None, None, None)
 
     def _begin(self, part: Begin) -> None:
         media_type, _ = parse_media_type(part.headers.get("content-type", _DICOM))
         if media_type != _DICOM:
             raise RequestError(415, f"every part is {_DICOM}; metadata with bulk data beside them are not taken")
-        self._path = self._tmp / f"{secrets.token_hex(12)}.part"
-        self._file = self._path.open("xb")
+        self._part = Spool(self._tmp)
 
     def _end(self, _: End) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._spooled.append((str(self._parts), self._path))
+        assert self._part is not None
+        # Not durable one by one: the archive syncs all files of a batch together.
+        checked = check_spool(self._part, str(self._parts), durable=False)
+        self._part = None
         self._parts += 1
-        if len(self._spooled) >= _BATCH or self._spooled_bytes >= _BATCH_BYTES:
+        self._take(checked)
+        if len(self._waiting) >= _BATCH or self._waiting_bytes >= _BATCH_BYTES:
             self._store()
 
-    def _store(self) -> None:
-        spooled, self._spooled, self._spooled_bytes = self._spooled, [], 0
-        for outcome in self._archive.store(self._accepted(spooled)):
-            self._outcomes[outcome.source] = outcome
+    def _take(self, checked: Incoming | Refusal) -> None:
+        if isinstance(checked, Refusal):
+            self._outcomes[checked.source] = Outcome(checked.source, "refused", checked.reason)
+        elif self._study_uid not in (None, checked.identity.study_uid):
+            self._outcomes[checked.source] = Outcome(checked.source, "refused", OTHER_STUDY, checked.identity)
+            _remove(checked)
+        else:
+            self._waiting.append(checked)
+            self._waiting_bytes += checked.size
 
-    def _accepted(self, spooled: list[tuple[str, Path]]) -> Iterator[Incoming]:
-        for one in check_spooled(spooled, tmp=self._tmp):
-            if isinstance(one, Refusal):
-                self._outcomes[one.source] = Outcome(one.source, "refused", one.reason)
-            elif self._study_uid not in (None, one.identity.study_uid):
-                self._outcomes[one.source] = Outcome(one.source, "refused", OTHER_STUDY, one.identity)
-                if one.blob:
-                    one.blob.unlink(missing_ok=True)
-            else:
-                yield one
+    def _store(self) -> None:
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if waiting:
+            for outcome in store_together(self._archive, waiting):
+                self._outcomes[outcome.source] = outcome
+
+
+def _remove(item: Incoming) -> None:
+    if item.blob:
+        item.blob.unlink(missing_ok=True)
 
 
 def _boundary(content_type: str) -> str:

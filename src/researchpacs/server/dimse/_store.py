@@ -9,7 +9,7 @@ from researchpacs.archive._dimse._association import Memory, Message, Sink
 from researchpacs.archive._dimse._command import C_STORE, Command
 from researchpacs.archive._dimse._contexts import Context, is_storage
 from researchpacs.archive._dimse._received import FileSink, file_meta
-from researchpacs.ingest import check_spooled
+from researchpacs.ingest import check_spool
 from researchpacs.model import Incoming, Refusal
 from researchpacs.server.together import store_together
 
@@ -44,8 +44,7 @@ def keep(request: Message, archive: EmbeddedArchive) -> tuple[int, str]:
         return CANNOT_UNDERSTAND, "a C-STORE without a data set"
     if sink.error is not None:
         return _failed(sink.error)
-    sink.close()
-    checked = check_spooled(sink.path, f"C-STORE {next(_counter)}")
+    checked = check_spool(sink.spool, f"C-STORE {next(_counter)}")
     if isinstance(checked, Refusal):
         return _refused(checked.reason)
     if problem := _mismatch(request.command, checked):

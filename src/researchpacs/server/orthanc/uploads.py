@@ -2,8 +2,9 @@
 
 import shutil
 import zlib
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
@@ -12,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from researchpacs.ingest import Spool
 from researchpacs.model import Outcome
-from researchpacs.server.intake import IN_MEMORY, is_for_want_of_space, new_spool, store_files, store_stream
+from researchpacs.server.intake import is_for_want_of_space, store_files, store_spool
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.errors import OrthancError
+from researchpacs.server.together import workspace
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -39,59 +42,66 @@ def routes(pacs: "Pacs") -> list[Route]:
                 files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
                 outcomes = await run_in_threadpool(_store_form, pacs, files)
             return _answer(outcomes, many=len(outcomes) > 1)
-        with closing(new_spool(pacs)) as spool:
-            taken = 0
+        with workspace(pacs.archive) as tmp, _spool(tmp) as spool:
             async for chunk in request.stream():
-                taken += len(chunk)
-                if taken <= IN_MEMORY:
-                    spool.write(chunk)
-                else:
+                if spool.waits_for_disk(len(chunk)):
                     await run_in_threadpool(spool.write, chunk)
+                else:
+                    spool.write(chunk)
             outcomes, many = await run_in_threadpool(_store_body, pacs, spool)
         return _answer(outcomes, many=many)
 
     return [Route("/instances", upload, methods=["POST"])]
 
 
+@contextmanager
+def _spool(tmp: Path) -> Iterator[Spool]:
+    spool = Spool(tmp)
+    try:
+        yield spool
+    finally:
+        spool.discard()  # what was stored has another name now
+
+
 def _store_form(pacs: "Pacs", files: Sequence[UploadFile]) -> list[Outcome]:
     if not files:
         raise OrthancError.bad_format("the form has no file")
-    return [outcome for file in files for outcome in _store_body(pacs, file.file)[0]]
+    outcomes: list[Outcome] = []
+    for file in files:
+        with workspace(pacs.archive) as tmp, _spool(tmp) as spool:
+            shutil.copyfileobj(file.file, spool, _CHUNK)
+            outcomes += _store_body(pacs, spool)[0]
+    return outcomes
 
 
-def _store_body(pacs: "Pacs", body: BinaryIO) -> tuple[list[Outcome], bool]:
+def _store_body(pacs: "Pacs", body: Spool) -> tuple[list[Outcome], bool]:
     """Store a body, and say whether it was an archive of many."""
     start = _start_of(body)
     if start.startswith(_GZIP):
-        with closing(new_spool(pacs)) as inflated:
+        with _spool(body.path.parent) as inflated:
             _inflate(body, inflated)
             if _start_of(inflated).startswith(_GZIP):
                 raise OrthancError.bad_format("gzip within gzip")
             return _store_body(pacs, inflated)
     if start.startswith(_ZIP):
-        return _store_zip(pacs, body), True
+        return store_files(pacs, [body.in_file()]), True
     if not start:
         raise OrthancError.bad_format("the body is empty")
-    return [store_stream(pacs, body)], False
+    return [store_spool(pacs, body)], False
 
 
-def _store_zip(pacs: "Pacs", body: BinaryIO) -> list[Outcome]:
-    with pacs.archive.home.workspace() as tmp:
-        path = tmp / "upload.zip"
-        with path.open("xb") as file:
-            shutil.copyfileobj(body, file, _CHUNK)
-        return store_files(pacs, [path])
+def _start_of(body: Spool) -> bytes:
+    with body.reading() as file:
+        return file.read(4)
 
 
-def _start_of(body: BinaryIO) -> bytes:
-    body.seek(0)
-    start = body.read(4)
-    body.seek(0)
-    return start
-
-
-def _inflate(body: BinaryIO, target: BinaryIO) -> None:
+def _inflate(body: Spool, target: Spool) -> None:
     """Inflate gzip, all of its members, but not beyond what instances can be."""
+    with body.reading() as file:
+        _inflate_file(file, target)
+
+
+def _inflate_file(body: BinaryIO, target: Spool) -> None:
     engine = zlib.decompressobj(wbits=31)
     taken = given = 0
     while data := body.read(_CHUNK):
