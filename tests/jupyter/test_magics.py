@@ -175,7 +175,10 @@ def test_a_long_query_shows_a_bar_and_stops_with_the_kernel_s_interrupt(home):
         client.execute_interactive(
             f"%load_ext researchpacs\nimport researchpacs as rp\npacs = rp.connect({str(home)!r})", timeout=60
         )
-        endless = "select count(*) from range(1_000_000) a, range(1_000_000) b where a.range + b.range < 0"
+        client.execute_interactive(
+            "pacs.sql('create temp table t as select range i from range(20_000_000)')", timeout=60
+        )
+        endless = f"select count(*) from t where {' + '.join(f'sin(i + {k})' for k in range(500))} > 500"
         client.execute(f"%%pacs\n{endless}", stop_on_error=False)
         _wait_for(client, "display_data", "FloatProgress")
         began = time.monotonic()
