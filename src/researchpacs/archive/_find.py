@@ -37,6 +37,7 @@ _COLUMN = {
     "SeriesInstanceUID": "series.series_uid",
     "SOPInstanceUID": "instances.sop_uid",
 }
+_MOST_PATTERNS = 500
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 
 
@@ -79,6 +80,11 @@ def _condition(expression: str, keyword: str, wanted: object) -> tuple[str, list
     if isinstance(wanted, tuple):
         return _within(expression, keyword, wanted)
     if isinstance(wanted, Sequence) and all(isinstance(one, str) for one in wanted):
+        if all(one and not set("*?") & set(one) for one in wanted):
+            # One value however many there are: SQLite takes only so deep an expression.
+            return f"{expression} in (select value from json_each(?))", [json.dumps(list(wanted))]  # noqa: S608 - constants
+        if len(wanted) > _MOST_PATTERNS:
+            raise InvalidInputError(f"a list with wildcards, as for {keyword}, has at most {_MOST_PATTERNS} values")
         parts = [_matches(expression, one) for one in wanted]
         return f"({' or '.join(sql for sql, _ in parts) or 'false'})", [one for _, bound in parts for one in bound]
     raise InvalidInputError(f"a filter is a text, a list of texts or a tuple (low, high), that of {keyword} is not")

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["name_matches", "name_resembles"]
+__all__ = ["fits", "name_matches", "name_resembles"]
 
 _LONG_ENOUGH_TO_ERR = 4
 
@@ -14,7 +14,7 @@ def name_matches(name: str | None, pattern: str) -> bool:
     if name is None:
         return False
     folded = pattern.casefold().rstrip("^= ")
-    return any(_fits(candidate, folded) for candidate in _candidates(name))
+    return any(fits(candidate, folded) for candidate in _candidates(name))
 
 
 def name_resembles(name: str | None, wanted: str) -> bool:
@@ -36,7 +36,7 @@ def _candidates(name: str) -> Iterator[str]:
         yield group.rstrip("^ ")
 
 
-def _fits(text: str, pattern: str) -> bool:
+def fits(text: str, pattern: str) -> bool:
     """Match wildcards in time proportional to text and pattern, whatever the pattern is."""
     at, place, star, resume = 0, 0, -1, 0
     while at < len(text):

@@ -40,6 +40,8 @@ _COLUMN = {
     "SOPClassUID": "instances.sop_class_uid",
 }
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
+# SQLite refuses longer patterns, and deeper expressions.
+_LONGEST_PATTERN, _MOST_PATTERNS = 10_000, 500
 _MODALITIES = "ModalitiesInStudy"
 _BELOW_STUDY = """
 select
@@ -198,6 +200,8 @@ def _condition(expression: str, keyword: str, wanted: object, *, fuzzy: bool) ->
         raise InvalidInputError(f"a filter is a text, a list of texts or a tuple (low, high), that of {keyword} is not")
     if vr_of(keyword) == "UI" or not any(_has_wildcard(one) for one in wanted):
         return f"{expression} in (select value from json_each(?))", [json.dumps(list(wanted))]  # noqa: S608 - constants
+    if len(wanted) > _MOST_PATTERNS:
+        raise InvalidInputError(f"a list with wildcards, as for {keyword}, has at most {_MOST_PATTERNS} values")
     parts = [_matches(expression, keyword, one, fuzzy=fuzzy) for one in wanted]
     return f"({' or '.join(sql for sql, _ in parts)})", [one for _, bound in parts for one in bound]
 
@@ -216,6 +220,8 @@ def _matches(expression: str, keyword: str, wanted: str, *, fuzzy: bool) -> tupl
 
 
 def _matches_text(expression: str, keyword: str, wanted: str) -> tuple[str, list[str]]:
+    if len(wanted) > _LONGEST_PATTERN:
+        raise InvalidInputError(f"a value to match, as for {keyword}, has at most {_LONGEST_PATTERN} characters")
     # GLOB knows the wildcards of PS3.4 C.2.2.2.4 and sets in brackets beside; those are matched as they stand.
     pattern = wanted.replace("[", "[[]")
     if keyword == "ImageType":  # several values in one text

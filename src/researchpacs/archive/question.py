@@ -3,12 +3,14 @@
 Identifiers and JSON paths come from `INDEXED` only; every value is bound.
 """
 
-import re
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from researchpacs.archive._names import fits
 from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
+from researchpacs.errors import InvalidInputError
 from researchpacs.model import Level
 
 __all__ = ["SOURCE", "TABLE", "Order", "Question", "is_indexed", "is_own", "matches_text", "names_of"]
@@ -32,6 +34,7 @@ _COLUMN = {
     "SeriesInstanceUID": "series.series_uid",
     "SOPInstanceUID": "instances.sop_uid",
 }
+_LONGEST_PATTERN = 10_000
 _TIMES = frozenset({"DA", "TM", "DT"})
 _NUMBERS = frozenset({"DS", "IS", "US"})
 _KEYS: Mapping[Level, tuple[str, ...]] = {
@@ -127,8 +130,7 @@ def matches_text(found: str, keyword: str, text: str, *, case_sensitive: bool) -
         found, text = found.casefold(), text.casefold()
     if "\\" in text:
         return found in text.split("\\")
-    pattern = "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in text)
-    return re.fullmatch(pattern, found, re.DOTALL) is not None
+    return fits(found, text)
 
 
 def _level_of(keyword: str, level: Level) -> Level | None:
@@ -176,9 +178,11 @@ def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool)
     folded = not case_sensitive and vr not in ("UI", *_TIMES)
     left, wanted = (f"fold({expression})", text.casefold()) if folded else (expression, text)
     if "\\" in wanted:
-        values = wanted.split("\\")
-        return f"{left} in ({', '.join('?' * len(values))})", values
+        # One value however many there are: SQLite binds only so many.
+        return f"{left} in (select value from json_each(?))", [json.dumps(wanted.split("\\"))]  # noqa: S608 - constants
     if "*" in wanted or "?" in wanted:
+        if len(wanted) > _LONGEST_PATTERN:
+            raise InvalidInputError(f"a pattern has at most {_LONGEST_PATTERN} characters")
         # GLOB has sets in brackets beside; those are matched as they stand.
         return f"{left} glob ?", [wanted.replace("[", "[[]")]
     return f"{left} = ?", [wanted]
@@ -191,13 +195,14 @@ def _labelled(question: Question) -> tuple[str, list[str]]:
         "series": "series.patient_key || '/' || series.study_uid || '/' || series.series_uid",
         "instance": "instances.key",
     }[question.level]
-    one = (
-        f"exists (select 1 from labels where labels.level = '{question.level}' "  # noqa: S608 - a Level
-        f"and labels.owner = {owner} and labels.label = ?)"
+    wanted = sorted(set(question.labels))
+    count = (
+        f"(select count(distinct labels.label) from labels where labels.level = '{question.level}' "  # noqa: S608 - a Level
+        f"and labels.owner = {owner} and labels.label in (select value from json_each(?)))"
     )
-    glue = " and " if question.labels_constraint == "all" else " or "
-    condition = f"({glue.join([one] * len(question.labels))})"
-    return f"not {condition}" if question.labels_constraint == "none" else condition, list(question.labels)
+    least = len(wanted) if question.labels_constraint == "all" else 1
+    condition = f"{count} = 0" if question.labels_constraint == "none" else f"{count} >= {least}"
+    return condition, [json.dumps(wanted)]
 
 
 def _orders(question: Question) -> list[str]:

@@ -37,6 +37,7 @@ _DESCRIPTIONS = (
     "ContrastBolusAgent",
 )  # fmt: skip
 _PRIVATE = re.compile(r"\([0-9a-f]{4},[0-9a-f]{4}\)")
+_LONGEST_PATTERN = 1_000
 _LONGEST = 200
 _VR_TYPES = {"DA": "DATE", "TM": "TIME"}
 _NUMBER_VRS = frozenset({"DS", "IS", "FD", "FL", "SL", "SS", "US", "UL", "SV", "UV", "US or SS"})
@@ -256,8 +257,7 @@ def _any_test(query: Query, value: str, keyword: str, tests: Sequence[Test], *, 
     found = [_equal(query, value, keyword, equal, any_case=any_case)] if equal else []
     for test in tests:
         if isinstance(test, Like):
-            operator = "ilike" if any_case else "like"
-            found.append(f"{value} {operator} {query.bind(_as_like(test.pattern), keyword)} escape '!'")
+            found.append(_like(query, value, keyword, test.pattern, any_case=any_case))
         elif isinstance(test, Between):
             ends = [f"{value} >= {query.bind(test.low, keyword)}"] if test.low is not None else []
             ends += [f"{value} <= {query.bind(test.high, keyword)}"] if test.high is not None else []
@@ -286,6 +286,22 @@ def _labelled(query: Query, labels: str | Sequence[str]) -> str:
     joined = " and ".join(f'labels."{name}" = {table}."{name}"' for name in LABEL_KEYS[query.level])
     chosen = f"labels.level = '{query.level}' and list_contains({query.bind(wanted)}, labels.label)"
     return f"exists (select 1 from labels where {joined} and {chosen})"  # noqa: S608 - our names; labels are bound
+
+
+def _like(query: Query, value: str, keyword: str, pattern: str, *, any_case: bool) -> str:
+    if "*" not in pattern.strip("*"):
+        return f"{value} {'ilike' if any_case else 'like'} {query.bind(_as_like(pattern), keyword)} escape '!'"
+    # DuckDB tries every place for every star of LIKE: minutes for one long text. Its regular expressions never go back.
+    if len(pattern) > _LONGEST_PATTERN:
+        raise InvalidInputError(f"a pattern with several stars has at most {_LONGEST_PATTERN} characters")
+    if any_case:
+        value, pattern = f"lower({value})", pattern.lower()
+    return f"regexp_full_match({value}, {query.bind(_as_expression(pattern), keyword)}, 's')"
+
+
+def _as_expression(pattern: str) -> str:
+    parts = {"*": ".*", "?": "."}
+    return "".join(parts.get(one) or re.escape(one) for one in re.sub(r"\*+", "*", pattern))
 
 
 def _as_like(pattern: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 _PAGE = 500
+_MOST_ORDERS = 64
 _RANGE = (3, "Parameter out of range")
 _CONTENT: Mapping[str, tuple[str, ...]] = {
     "MainDicomTags": ("MainDicomTags", "PatientMainDicomTags"),
@@ -199,6 +200,8 @@ def _labels_constraint(body: Mapping[str, Any]) -> str:
 def _order(items: object, level: Level) -> list[Order]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise OrthancError(400, 'Field "OrderBy" should be an array of objects')
+    if len(items) > _MOST_ORDERS:
+        raise OrthancError(400, f"OrderBy has at most {_MOST_ORDERS} entries", orthanc=_RANGE)
     orders = []
     for item in items:
         direction, key = str(item.get("Direction", "ASC")).upper(), str(item.get("Key", ""))

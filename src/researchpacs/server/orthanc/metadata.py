@@ -42,7 +42,8 @@ def check_number(name: str, derived: Mapping[str, Any]) -> None:
     """Refuse a name that a user cannot write: 403 for what is kept by itself, 404 for what is no name."""
     if name in derived:
         raise OrthancError(403, "this is kept by the server itself")
-    if not (name.isascii() and name.isdigit()):
+    # One number has one spelling, or it would be two things.
+    if not (name.isascii() and name.isdigit()) or name.startswith("0"):
         raise OrthancError(404, "names are numbers from 1024 to 65535", orthanc=_INEXISTENT)
     if not _FIRST <= int(name[:6]) <= _LAST:
         raise OrthancError(403, "names are numbers from 1024 to 65535")
