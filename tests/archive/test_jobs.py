@@ -1,5 +1,6 @@
 """Jobs: durable, claimed once, steered at their next step, free again when their worker dies."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,7 @@ def test_a_job_that_kills_its_workers_is_given_up(jobs: Jobs) -> None:
     for _ in range(5):
         with jobs.worker() as worker:
             assert worker.claim({"copy"})
+            jobs.release(worker.name, died=True)
     assert (jobs.get(job.id).state, jobs.get(job.id).error) == ("failure", "WorkerLost")
 
 
@@ -128,6 +130,36 @@ def test_a_worker_that_lost_its_claim_can_end_nothing(jobs: Jobs) -> None:
             with pytest.raises(JobStoppedError):
                 call()
     assert jobs.get(job.id).state == "pending"
+
+
+def test_neither_a_server_that_ends_nor_a_peer_that_fails_makes_a_job_look_deadly(jobs: Jobs) -> None:
+    job = jobs.submit("copy", {})
+    for _ in range(6):
+        with jobs.worker() as worker:
+            assert worker.claim({"copy"})
+    for _ in range(6):
+        with jobs.worker() as worker:
+            worker.put_off(_claimed(worker.claim({"copy"})), "RemoteError", "gone", delay_s=0)
+    with jobs.worker() as worker:
+        assert worker.claim({"copy"})
+        jobs.release(worker.name, died=True)
+    found = jobs.get(job.id)
+    assert (found.state, found.attempts, found.put_off) == ("pending", 13, 6)
+
+
+def test_much_work_is_put_in_with_a_note_or_not_at_all(jobs: Jobs) -> None:
+    def note(con: sqlite3.Connection) -> None:
+        con.execute("insert into journal (kind, level, orthanc_id) values ('new', 'series', 'x')")
+
+    def fail(con: sqlite3.Connection) -> None:
+        note(con)
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        jobs.submit_all("copy", [({"n": 1}, {}), ({"n": 2}, {})], also=fail)
+    assert jobs.all() == []
+    jobs.submit_all("copy", [({"n": 1}, {"shown": 1}), ({"n": 2}, {})], also=note)
+    assert [(job.request, job.content) for job in jobs.all()] == [({"n": 1}, {"shown": 1}), ({"n": 2}, {})]
 
 
 def test_waiting_jobs_are_paused_resumed_and_cancelled_at_once(jobs: Jobs) -> None:

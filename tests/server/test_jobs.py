@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import researchpacs as rp
+from researchpacs.archive import Job, Worker
 from researchpacs.errors import RemoteError
 from researchpacs.model import Identity
 from researchpacs.server import jobs as workers
 from researchpacs.server import orthanc
-from researchpacs.server.jobs import JobRunner, Run
+from researchpacs.server.jobs import JobRunner, Retry, Run
 from researchpacs.testing import small_ct
 
 CT = small_ct()
@@ -65,7 +66,6 @@ def test_a_job_whose_server_was_killed_is_done_once_by_the_next(pacs: "rp._pacs.
 def test_a_peer_that_does_not_answer_is_tried_again_and_then_given_up(
     pacs: "rp._pacs.Pacs", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_DELAY_S", 0.01)
     monkeypatch.setattr(workers, "_IDLE_S", 0.02)
     tried = []
 
@@ -75,13 +75,34 @@ def test_a_peer_that_does_not_answer_is_tried_again_and_then_given_up(
             raise RemoteError("the peer is gone")
         return {"Sent": 1}
 
-    with JobRunner(pacs, {"Soon": send, "Never": send}, workers=1):
+    with JobRunner(pacs, {"Soon": send, "Never": send}, workers=1, retry=Retry(first_s=0.01)):
         soon = pacs.archive.jobs.wait(pacs.archive.jobs.submit("Soon", {}).id, timeout_s=30)
         assert (soon.state, soon.attempts, soon.content) == ("success", 3, {"Sent": 1})
         never = pacs.archive.jobs.wait(pacs.archive.jobs.submit("Never", {}).id, timeout_s=30)
     assert (never.state, never.attempts, never.error, never.error_details) == (
         "failure", 5, "RemoteError", "the peer is gone",
     )  # fmt: skip
+
+
+def test_waits_double_up_to_a_cap_and_end() -> None:
+    retry = Retry(attempts=7, first_s=2, longest_s=10)
+    assert [retry.delay_s(times) for times in range(7)] == [2, 4, 8, 10, 10, 10, None]
+
+
+def test_a_job_whose_end_cannot_be_noted_is_done_again(pacs: "rp._pacs.Pacs", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_IDLE_S", 0.02)
+    full = iter([True, True, False])
+    succeed = Worker.succeed
+
+    def on_a_full_disk(worker: Worker, job: Job, content: Mapping[str, Any]) -> None:
+        if next(full):
+            raise OSError(28, "No space left on device")
+        succeed(worker, job, content)
+
+    monkeypatch.setattr(Worker, "succeed", on_a_full_disk)
+    with JobRunner(pacs, {"Fine": lambda run: {}}, workers=1):
+        done = pacs.archive.jobs.wait(pacs.archive.jobs.submit("Fine", {}).id, timeout_s=30)
+    assert (done.state, done.attempts) == ("success", 3)
 
 
 def test_a_server_that_ends_gives_its_job_back_at_the_next_step(pacs: "rp._pacs.Pacs") -> None:

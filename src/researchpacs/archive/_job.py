@@ -8,9 +8,17 @@ from typing import Any, Literal, TypeAlias
 
 from researchpacs.errors import ResearchPacsError
 
-__all__ = ["CANCELLED", "Job", "JobState", "JobStoppedError", "end_job", "job_of"]
+__all__ = ["CANCELLED", "MIGRATIONS", "Job", "JobState", "JobStoppedError", "end_job", "job_of"]
 
 JobState: TypeAlias = Literal["pending", "running", "success", "failure", "paused", "retry"]
+
+MIGRATIONS = (
+    """
+    alter table jobs add column put_off integer not null default 0;
+    alter table jobs add column lost integer not null default 0;
+    """,
+)
+"""Of what `researchpacs.archive` keeps of jobs, since its second migration."""
 
 CANCELLED = "Cancelled"
 """`Job.error` of a job that somebody called off."""
@@ -42,6 +50,8 @@ class Job:
     """Without patient data."""
     attempts: int
     """How often it was begun."""
+    put_off: int
+    """How often it failed and was left for later."""
     runtime_s: float
     created_at: str
     """UTC, ISO 8601."""
@@ -93,6 +103,7 @@ def job_of(row: sqlite3.Row) -> Job:
         error=row["error"],
         error_details=row["error_details"],
         attempts=row["attempts"],
+        put_off=row["put_off"],
         runtime_s=row["runtime_s"],
         created_at=row["created_at"],
         completed_at=row["completed_at"],

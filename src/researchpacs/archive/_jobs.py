@@ -10,14 +10,14 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from researchpacs.archive._job import CANCELLED, Job, JobState, end_job, job_of
+from researchpacs.archive._job import CANCELLED, MIGRATIONS, Job, JobState, end_job, job_of
 from researchpacs.archive._worker import Worker
 from researchpacs.errors import ConflictError, NotFoundError
 from researchpacs.storage.home import Home
@@ -26,14 +26,18 @@ from researchpacs.storage.ledger import Ledger
 __all__ = ["Jobs"]
 
 _KEPT = 100
-_ATTEMPTS = 5
+_KEPT_FAILURES = 10_000
+_MOST_LOST = 5
+# What failed can be resubmitted, so it is kept for longer than what succeeded.
 _OLD = """
 select id
 from jobs
-where state in ('success', 'failure')
+where state = ?
 order by completed_at desc, number desc
 limit -1 offset ?
 """
+_FINISHED: tuple[tuple[JobState, int], ...] = (("success", _KEPT), ("failure", _KEPT_FAILURES))
+_INSERT = "insert into jobs (id, kind, state, priority, request, content) values (?, ?, 'pending', ?, ?, ?)"
 
 
 class Jobs:
@@ -51,6 +55,7 @@ class Jobs:
         self._home = home
         self._ledger = ledger
         self._news = threading.Condition()
+        ledger.migrate("jobs", MIGRATIONS)
 
     def submit(
         self, kind: str, request: Mapping[str, Any], *, content: Mapping[str, Any] | None = None, priority: int = 0
@@ -70,15 +75,40 @@ class Jobs:
         """
         row = (str(uuid.uuid4()), kind, priority, json.dumps(dict(request)), json.dumps(dict(content or {})))
         with self._ledger.writing() as con:
-            con.execute(
-                "insert into jobs (id, kind, state, priority, request, content) values (?, ?, 'pending', ?, ?, ?)", row
-            )
-            old = [found for (found,) in con.execute(_OLD, (_KEPT,)).fetchall()]
-            con.executemany("delete from jobs where id = ?", [(one,) for one in old])
+            con.execute(_INSERT, row)
+            old = _forget_old(con)
+        self._clear(old)
+        return self.get(row[0])
+
+    def submit_all(
+        self,
+        kind: str,
+        work: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+        *,
+        also: Callable[[sqlite3.Connection], None] = lambda _: None,
+    ) -> None:
+        """Put much work into the queue, and note something with it: both are durable when this returns, or neither.
+
+        Parameters
+        ----------
+        kind
+            What a worker knows it by.
+        work
+            What to do and what is shown of it, as for `submit`.
+        also
+            Called inside the transaction.
+        """
+        rows = [(str(uuid.uuid4()), kind, 0, json.dumps(dict(one)), json.dumps(dict(shown))) for one, shown in work]
+        with self._ledger.writing() as con:
+            con.executemany(_INSERT, rows)
+            also(con)
+            old = _forget_old(con)
+        self._clear(old)
+
+    def _clear(self, old: Iterable[str]) -> None:
         for one in old:
             self.output(one).unlink(missing_ok=True)
         self._tell()
-        return self.get(row[0])
 
     def get(self, job_id: str) -> Job:
         """Find a job.
@@ -86,7 +116,8 @@ class Jobs:
         Raises
         ------
         NotFoundError
-            There is none of this id, or not any more: of finished jobs the newest 100 are kept.
+            There is none of this id, or not any more: the newest 100 that succeeded are kept, and the newest 10,000
+            that failed.
         """
         with self._ledger.reading() as con:
             row = con.execute("select * from jobs where id = ?", (job_id,)).fetchone()
@@ -152,8 +183,8 @@ class Jobs:
         self._move(
             job_id,
             ("failure",),
-            "update jobs set state = 'pending', wanted = null, attempts = 0, progress = 0, runtime_s = 0, "
-            "error = null, error_details = '', completed_at = null where id = ?",
+            "update jobs set state = 'pending', wanted = null, attempts = 0, put_off = 0, lost = 0, progress = 0, "
+            "runtime_s = 0, error = null, error_details = '', completed_at = null where id = ?",
         )
 
     def _steer(self, job_id: str, wanted: str, idle: Collection[str], becomes: JobState) -> None:
@@ -194,23 +225,29 @@ class Jobs:
         with self._news:
             self._news.wait(timeout_s)
 
-    def release(self, worker: str) -> None:
-        """Give back what a worker had claimed; what it was asked to do meanwhile is done."""
+    def release(self, worker: str, *, died: bool = False) -> None:
+        """Give back what a worker had claimed; what it was asked to do meanwhile is done.
+
+        Parameters
+        ----------
+        died
+            The worker's process is gone: a job that this happens to again and again may be the reason, and fails.
+        """
         with self._ledger.writing() as con:
-            rows = con.execute(
-                "select id, wanted, attempts from jobs where worker = ? and state = 'running'", (worker,)
-            ).fetchall()
-            for job_id, wanted, attempts in rows:
+            query = "select id, wanted, lost from jobs where worker = ? and state = 'running'"
+            rows = con.execute(query, (worker,)).fetchall()
+            for job_id, wanted, before in rows:
+                lost = before + died
                 if wanted == "cancel":
                     end_job(con, job_id, "failure", error=CANCELLED, details="called off")
-                elif attempts >= _ATTEMPTS:
-                    details = f"its worker died {attempts} times at it"
+                elif lost >= _MOST_LOST:
+                    details = f"its worker died {lost} times at it"
                     end_job(con, job_id, "failure", error="WorkerLost", details=details)
                 else:
                     con.execute(
                         "update jobs set state = iif(wanted = 'pause', 'paused', 'pending'), worker = null, "
-                        "wanted = null where id = ?",
-                        (job_id,),
+                        "wanted = null, lost = ? where id = ?",
+                        (lost, job_id),
                     )
         if rows:
             self._tell()
@@ -221,7 +258,7 @@ class Jobs:
             rows = con.execute("select distinct worker from jobs where state = 'running'").fetchall()
         for (worker,) in rows:
             if not self._alive(worker):
-                self.release(worker)
+                self.release(worker, died=True)
 
     def _alive(self, worker: str) -> bool:
         path = self._home.tmp / f"{worker}.lock"
@@ -237,6 +274,12 @@ class Jobs:
     def _tell(self) -> None:
         with self._news:
             self._news.notify_all()
+
+
+def _forget_old(con: sqlite3.Connection) -> list[str]:
+    old = [one for state, kept in _FINISHED for (one,) in con.execute(_OLD, (state, kept)).fetchall()]
+    con.executemany("delete from jobs where id = ?", [(one,) for one in old])
+    return old
 
 
 def _state(con: sqlite3.Connection, job_id: str) -> str:

@@ -101,8 +101,8 @@ class Worker:
         with self._ledger.writing() as con:
             self._held(con, job)
             con.execute(
-                "update jobs set state = 'retry', worker = null, error = ?, error_details = ?, not_before = ?, "
-                "runtime_s = runtime_s + ? where id = ?",
+                "update jobs set state = 'retry', worker = null, wanted = null, put_off = put_off + 1, error = ?, "
+                "error_details = ?, not_before = ?, runtime_s = runtime_s + ? where id = ?",
                 (error, details, time.time() + delay_s, self._spent(job), job.id),
             )
         self._tell()

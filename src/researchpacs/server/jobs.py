@@ -12,19 +12,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from researchpacs.archive import Job, JobStoppedError, Worker
+from researchpacs.archive import Job, Jobs, JobStoppedError, Worker
 from researchpacs.errors import RemoteError, ResearchPacsError
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["Handler", "JobRunner", "Run"]
+__all__ = ["Handler", "JobRunner", "Retry", "Run"]
 
 _log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5
-_ATTEMPTS = 5
-_DELAY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often and when to try again what failed at a peer."""
+
+    attempts: int = 5
+    """In all; then the job fails with the reason."""
+    first_s: float = 2.0
+    """Until the second attempt; each wait after that is twice as long."""
+    longest_s: float = 300.0
+    """A wait is never longer."""
+
+    def delay_s(self, put_off: int) -> float | None:
+        """How long to wait when it was put off that often before; None to give up."""
+        if put_off + 1 >= self.attempts:
+            return None
+        return float(min(self.first_s * 2.0 ** min(put_off, 60), self.longest_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +91,21 @@ class JobRunner:
         What does them, by kind of job.
     workers
         How many jobs are done at a time.
+    retry
+        What becomes of a job that fails at a peer.
     """
 
-    def __init__(self, pacs: "Pacs", handlers: Mapping[str, Handler], *, workers: int = 2) -> None:
+    def __init__(
+        self,
+        pacs: "Pacs",
+        handlers: Mapping[str, Handler],
+        *,
+        workers: int = 2,
+        retry: Retry = Retry(),
+    ) -> None:
         self._pacs = pacs
         self._handlers = dict(handlers)
+        self._retry = retry
         self._workers = workers
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -114,6 +140,7 @@ class JobRunner:
                 except Exception as error:  # such as a full disk: the next attempt comes later, the thread goes on
                     _log.error("a worker could not go on: %s", _where(error))
                     self._stopping.wait(_IDLE_S)
+                    _give_back(jobs, worker)
 
     def _attempt(self, run: Run) -> None:
         job, worker = run.job, run.worker
@@ -122,11 +149,11 @@ class JobRunner:
         except JobStoppedError:
             raise
         except RemoteError as error:
-            if job.attempts >= _ATTEMPTS:
+            delay_s = self._retry.delay_s(job.put_off)
+            if delay_s is None:
                 worker.fail(job, type(error).__name__, str(error))
             else:
-                delay = _DELAY_S * 2 ** (job.attempts - 1)
-                worker.put_off(job, type(error).__name__, str(error), delay_s=delay)
+                worker.put_off(job, type(error).__name__, str(error), delay_s=delay_s)
         except ResearchPacsError as error:
             worker.fail(job, type(error).__name__, str(error))
         except Exception as error:
@@ -135,6 +162,14 @@ class JobRunner:
             worker.fail(job, type(error).__name__, "an internal error; the server's log says where")
         else:
             worker.succeed(job, content)
+
+
+def _give_back(jobs: Jobs, worker: Worker) -> None:
+    """Let go of a job whose end could not be noted: nothing is running, whatever the ledger says."""
+    try:
+        jobs.release(worker.name)
+    except Exception as error:  # the disk is still full; what goes wrong next comes here again
+        _log.error("a job could not be given back yet: %s", _where(error))
 
 
 def _where(error: Exception) -> str:
