@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from researchpacs.server import dicomweb, orthanc
+from researchpacs.server import dicomweb, openapi, orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
 from researchpacs.server.bugs import BugMiddleware
 from researchpacs.server.cross_origin import CrossOriginMiddleware
@@ -74,4 +74,4 @@ def create_app(
 
 
 def _routes(pacs: "Pacs") -> list[BaseRoute]:
-    return [*dicomweb.routes(pacs), *orthanc.routes(pacs)]
+    return [*openapi.routes(), *dicomweb.routes(pacs), *orthanc.routes(pacs)]

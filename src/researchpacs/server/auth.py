@@ -40,6 +40,7 @@ _ASKING = (
     "/tools/bulk-content",
     "/tools/create-archive",
     "/tools/create-media",
+    "/tools/create-media-extended",
 )
 _CONFIGURATION = ("/modalities/", "/peers/", "/tools/", "/dicom-web/servers/")
 _LOGINS = 2
@@ -47,6 +48,8 @@ _REBOUND = (
     "without users or a token this server answers to localhost and 127.0.0.1 only, lest a web page reaches it under "
     "another name"
 )
+# The request itself says which host to connect to.
+_REACHING = ("/tools/dicom-echo",)
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
 _NOBODY = base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
 
@@ -221,7 +224,7 @@ def needed_role(scope: Scope) -> Role:
     if path in _ASKING:
         return "read"
     configures = scope["method"] in ("PUT", "DELETE") and path.startswith(_CONFIGURATION)
-    return "admin" if configures else "write"
+    return "admin" if configures or path in _REACHING else "write"
 
 
 def _login_in(authorization: str) -> tuple[str, str] | None:

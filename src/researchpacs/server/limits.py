@@ -20,7 +20,9 @@ SAFE_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """Carried by every answer that does not set them itself."""
-_FILES = re.compile(r"/instances|/dicom-web/.*|/(patients|studies|series|instances)/[^/]+/attachments/[^/]+")
+_FILES = re.compile(
+    r"/instances|/dicom-web/studies(/[^/]+)?|/(patients|studies|series|instances)/[^/]+/attachments/[^/]+"
+)
 """Paths whose bodies go to disk as they come."""
 # A browser shows these and runs nothing in them; everything else is a file to be kept.
 _SHOWN = ("application/json", "application/dicom+json", "text/plain", "image/png", "image/jpeg", "image/gif")
