@@ -22,12 +22,19 @@ COLUMNS = [
     "PatientID",
     "object_sop_instance_uid",
     "tracking_uid",
+    "tracking_id",
     "label",
+    "group_code",
     "finding_code",
+    "finding",
     "site_code",
+    "site",
+    "quantity_code",
     "quantity",
     "value",
     "unit",
+    "ucum_value",
+    "ucum_unit",
     "method",
     "author",
     "created_at",
@@ -137,12 +144,19 @@ def test_rows_have_the_columns_of_the_table(image: Dataset) -> None:
         "PatientID": "P1",
         "object_sop_instance_uid": "2.25.2",
         "tracking_uid": "2.25.3",
+        "tracking_id": "lesion 1",
         "label": "lesion 1",
+        "group_code": "DCM:125007",
         "finding_code": None,
+        "finding": None,
         "site_code": None,
+        "site": None,
+        "quantity_code": "SCT:410668003",
         "quantity": "Length",
         "value": 12.5,
         "unit": "mm",
+        "ucum_value": 0.0125,
+        "ucum_unit": "m",
         "method": None,
         "author": "Doe^Jane",
         "created_at": datetime(2024, 1, 31, 10, 11, 12),
@@ -206,9 +220,36 @@ def test_number_without_a_value_is_left_out(image: Dataset) -> None:
     assert [row["value"] for row in measurement_rows(ds)] == [1.0]
 
 
-@pytest.mark.parametrize("name", ["test-SR.dcm", "reportsi.dcm", "CT_small.dcm", "rtstruct.dcm", "waveform_ecg.dcm"])
-def test_objects_without_measurement_groups_have_no_rows(real_data: Path, name: str) -> None:
+def test_numbers_in_plain_containers_are_read_too(real_data: Path) -> None:
+    ds = pydicom.dcmread(real_data / "misc_pydicom" / "test-SR.dcm")
+    expected = [
+        (item.ConceptNameCodeSequence[0].CodeMeaning, float(item.MeasuredValueSequence[0].NumericValue))
+        for item, _ in every_item(ds)
+        if item.get("ValueType") == "NUM"
+    ]
+    rows = measurement_rows(ds)
+    assert [(row["quantity"], row["value"]) for row in rows] == expected == [("Diameter", 3.0)] * 2
+    # This report's centimetres are coded in a scheme of its own, of which nobody knows what they are.
+    assert {(row["unit"], row["ucum_value"], row["group_code"]) for row in rows} == {("cm", None, None)}
+
+
+def test_numbers_below_numbers_are_no_measurements(image: Dataset) -> None:
+    ds = report(image, [group(number(1.0))])
+    outer = ds.ContentSequence[-1].ContentSequence[0].ContentSequence[-1]
+    outer.ContentSequence = [copy.deepcopy(outer)]
+    outer.ContentSequence[0].MeasuredValueSequence[0].NumericValue = "99"
+    assert [row["value"] for row in measurement_rows(ds)] == [1.0]
+
+
+@pytest.mark.parametrize("name", ["reportsi.dcm", "CT_small.dcm", "rtstruct.dcm", "waveform_ecg.dcm"])
+def test_objects_without_numbers_have_no_rows(real_data: Path, name: str) -> None:
     assert measurement_rows(pydicom.dcmread(real_data / "misc_pydicom" / name, force=True)) == []
+
+
+def every_item(ds: Dataset) -> Iterator[tuple[Dataset, int]]:
+    for item in ds.get("ContentSequence", ()):
+        yield item, 0
+        yield from every_item(item)
 
 
 def elements(ds: Dataset) -> Iterator[tuple[Dataset, pydicom.tag.BaseTag]]:

@@ -17,6 +17,8 @@ from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
+from researchpacs.catalog._object_tables import OBJECT_TABLES
+from researchpacs.catalog._objects import says_more
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._tidy import current_snapshot, tidy
 from researchpacs.model import Change
@@ -174,20 +176,29 @@ class Committer:
     def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
         """Write what was stored, remove what was deleted; all instances of the series touched."""
         there = rows_where(self._con, "instances", "SeriesInstanceUID", {key[2] for key in series})
-        gone = [batch.touched[row["instance_key"]] for row in there if row["instance_key"] in batch.touched]
-        if gone:
-            keys = {(row["instance_key"],) for row in there if row["instance_key"] in batch.touched}
-            delete_rows(self._con, "instances", _INSTANCE, gone)
-            delete_rows(self._con, "frames", _INSTANCE, gone)
-            delete_rows(self._con, "issues", ("instance_key",), keys)
-            delete_rows(self._con, "measurements", ("object_key",), keys)
+        self._delete_instances([row for row in there if row["instance_key"] in batch.touched], batch)
         new = list(batch.stored.values())
         insert_rows(self._con, "instances", [rows.instance for rows in new])
         insert_rows(self._con, "frames", [row for rows in new for row in rows.frames])
         insert_rows(self._con, "issues", [row for rows in new for row in rows.issues])
-        insert_rows(self._con, "measurements", [row for rows in new for row in rows.measurements])
+        for table in (*OBJECT_TABLES, "object_references"):
+            insert_rows(self._con, table, [row for rows in new for row in rows.objects.get(table, ())])
         stay = [row for row in there if row["instance_key"] not in batch.touched and _key(row, _SERIES) in series]
         return [*stay, *(rows.instance for rows in new)]
+
+    def _delete_instances(self, gone: Sequence[Row], batch: Batch) -> None:
+        """Remove instances from every table that has rows of them."""
+        if not gone:
+            return
+        places = [batch.touched[row["instance_key"]] for row in gone]
+        keys = {(row["instance_key"],) for row in gone}
+        delete_rows(self._con, "instances", _INSTANCE, places)
+        delete_rows(self._con, "frames", _INSTANCE, places)
+        delete_rows(self._con, "issues", ("instance_key",), keys)
+        delete_rows(self._con, "object_references", ("object_key",), keys)
+        spoke = {(row["instance_key"],) for row in gone if says_more(row["SOPClassUID"] or "")}
+        for table in OBJECT_TABLES:
+            delete_rows(self._con, table, ("object_key",), spoke)
 
     def _replace(
         self,

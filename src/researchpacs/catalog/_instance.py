@@ -1,4 +1,4 @@
-"""One stored instance -> its rows: the instance, its frames, its measurements, its issues."""
+"""One stored instance -> its rows: the instance, its frames, what it says beside, its issues."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,6 +8,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from researchpacs.archive import Archive, Stored
+from researchpacs.catalog._objects import object_rows, reference_rows, says_more
 from researchpacs.catalog._tables import Column, keyword_columns, tables
 from researchpacs.catalog._typed import flattened, typed_columns
 from researchpacs.dicom.encapsulation import frame_ranges
@@ -21,7 +22,6 @@ __all__ = ["InstanceRows", "read_instance"]
 
 Row = dict[str, Any]
 
-_REPORTS = "1.2.840.10008.5.1.4.1.1.88."
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SEQUENCE_DELIMITER = 8
@@ -35,7 +35,8 @@ class InstanceRows:
     instance: Row
     """``tags`` is still a dict."""
     frames: list[Row] = field(default_factory=list)
-    measurements: list[Row] = field(default_factory=list)
+    objects: dict[str, list[Row]] = field(default_factory=dict)
+    """What it says beside, by table."""
     issues: list[Row] = field(default_factory=list)
 
     def note(self, keyword: str, problem: str) -> None:
@@ -69,8 +70,10 @@ def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Mem
     _add_tags(rows, archive, stored, ds, memory)
     for frame in rows.frames:
         frame["InstanceNumber"] = rows.instance["InstanceNumber"]
-    if stored.sop_class_uid.startswith(_REPORTS):
-        _add_measurements(rows, stored, ds)
+    if says_more(stored.sop_class_uid):
+        rows.objects |= object_rows(archive, stored, ds, rows.note)
+    if references := reference_rows(stored, rows.instance["tags"]):
+        rows.objects["object_references"] = references
 
 
 def _known(stored: Stored) -> Row:
@@ -182,24 +185,6 @@ def _trailer(archive: Archive, stored: Stored, frames: Sequence[Row]) -> Dataset
         return None
     data = archive.read(stored.key, start)
     return read_trailer(data, transfer_syntax_uid=stored.transfer_syntax_uid)
-
-
-def _add_measurements(rows: InstanceRows, stored: Stored, ds: Dataset) -> None:
-    from researchpacs.dicom.sr import measurement_rows
-
-    try:
-        found = measurement_rows(ds)
-    except Exception as error:  # a report that breaks its template is kept, and told
-        rows.note("ContentSequence", f"holds no measurements that can be read ({type(error).__name__})")
-        return
-    names = {column.name for column in tables()["measurements"].columns}
-    known = {
-        "PatientID": stored.identity.patient_id or None,
-        "object_sop_instance_uid": stored.identity.sop_uid,
-        "object_key": stored.key,
-        "changed_at": _stored_at(stored),
-    }
-    rows.measurements = [{**{name: row.get(name) for name in names}, **known} for row in found]
 
 
 def _stored_at(stored: Stored) -> datetime:

@@ -16,7 +16,7 @@ __all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine"]
 NAME = "pacs"
 """What the lake is called in SQL."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of a table; an older catalog is made anew, a newer one refused."""
 
 _EXTENSIONS = ("ducklake", "sqlite_scanner")

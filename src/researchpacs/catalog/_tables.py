@@ -3,55 +3,13 @@
 A column named by a DICOM keyword takes its type from the data dictionary; the others are ours and in snake_case.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cache
 
+from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
+from researchpacs.catalog._object_tables import object_tables
+
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
-
-NAME_PARTS = ("family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic")
-
-_TYPES = {
-    "DA": "DATE",
-    "TM": "TIME",
-    "DT": "TIMESTAMP",
-    "IS": "INTEGER",
-    "SL": "INTEGER",
-    "SS": "INTEGER",
-    "US": "INTEGER",
-    "US or SS": "INTEGER",
-    "UL": "BIGINT",
-    "SV": "BIGINT",
-    "UV": "UBIGINT",
-    "DS": "DOUBLE",
-    "FD": "DOUBLE",
-    "FL": "DOUBLE",
-}
-
-_UNITS = {
-    "PatientSize": "m",
-    "PatientWeight": "kg",
-    "SliceThickness": "mm; never makes geometry",
-    "SpacingBetweenSlices": "mm; never makes geometry",
-    "PixelSpacing": "mm between rows, mm between columns",
-    "ImagerPixelSpacing": "mm between rows, mm between columns, at the detector",
-    "ImagePositionPatient": "x, y, z in LPS mm of the centre of the first pixel",
-    "ImageOrientationPatient": "LPS cosines of increasing column index, then of increasing row index",
-    "KVP": "kV",
-    "MagneticFieldStrength": "T",
-    "RepetitionTime": "ms",
-    "EchoTime": "ms",
-    "InversionTime": "ms",
-    "FlipAngle": "degrees",
-    "DiffusionBValue": "s/mm2",
-    "ReconstructionDiameter": "mm",
-    "GantryDetectorTilt": "degrees",
-    "ExposureTime": "ms",
-    "XRayTubeCurrent": "mA",
-    "CTDIvol": "mGy",
-    "TriggerTime": "ms",
-    "SliceLocation": "mm",
-}
 
 _PATIENT = """
     PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex OtherPatientIDs EthnicGroup PatientComments
@@ -85,35 +43,12 @@ _INSTANCE = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table."""
-
-    name: str
-    type: str
-    """In SQL."""
-    comment: str
-    keyword: str | None = None
-    """The attribute it holds, where it is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the catalog."""
-
-    name: str
-    comment: str
-    columns: tuple[Column, ...]
-    sorted_by: tuple[str, ...] = ()
-    """Order of the rows within a data file; what queries filter on comes first."""
-
-
 @cache
 def tables() -> dict[str, Table]:
     """All tables by name, patients first."""
     return {
         table.name: table
-        for table in (*_levels(), _labels(), _frames(), _geometry(), _measurements(), _issues(), _state())
+        for table in (*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues(), _state())
     }
 
 
@@ -134,18 +69,18 @@ def _levels() -> Iterator[Table]:
         "patients",
         "One row per patient: PatientID with its issuer; an empty PatientID is one patient per study.",
         (
-            *_own(("patient_key", "VARCHAR", "The patient: 40 hex digits, the same in all tables.")),
-            *_dicom(_PATIENT),
-            *_own(*_COUNTS[0:3], ("tags", "JSON", "Every attribute of the patient; see the macro tag().")),
+            *own(("patient_key", "VARCHAR", "The patient: 40 hex digits, the same in all tables.")),
+            *dicom(_PATIENT),
+            *own(*_COUNTS[0:3], ("tags", "JSON", "Every attribute of the patient; see the macro tag().")),
         ),
     )
     yield Table(
         "studies",
         "One row per study; where its series disagree, the value of the first by SeriesNumber stands.",
         (
-            *_own(_PATIENT_KEY),
-            *_dicom(_STUDY),
-            *_own(
+            *own(_PATIENT_KEY),
+            *dicom(_STUDY),
+            *own(
                 ("ModalitiesInStudy", "VARCHAR[]", "Modalities in Study (0008,0061): of all its series."),
                 *_COUNTS[1:3],
                 ("tags", "JSON", "Every attribute of patient and study; see the macro tag()."),
@@ -157,9 +92,9 @@ def _levels() -> Iterator[Table]:
         "series",
         "One row per series; where its instances disagree, the value of the first by InstanceNumber stands.",
         (
-            *_own(_PATIENT_KEY),
-            *_dicom(_SERIES),
-            *_own(
+            *own(_PATIENT_KEY),
+            *dicom(_SERIES),
+            *own(
                 *_COUNTS[2:5],
                 ("first_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the first instance by InstanceNumber."),
                 ("tags", "JSON", "Every attribute that all its instances have in common; see the macro tag()."),
@@ -171,12 +106,12 @@ def _levels() -> Iterator[Table]:
         "instances",
         "One row per instance.",
         (
-            *_own(
+            *own(
                 ("instance_key", "VARCHAR", "The instance: 40 hex digits, unique even where UIDs are not."),
                 _PATIENT_KEY,
             ),
-            *_dicom(_INSTANCE),
-            *_own(
+            *dicom(_INSTANCE),
+            *own(
                 ("frame_count", "INTEGER", "Frames with pixel data; 0 for what is no image."),
                 ("size_bytes", "BIGINT", "Bytes of the file."),
                 (
@@ -212,7 +147,7 @@ def _labels() -> Table:
     return Table(
         "labels",
         "One row per label of an object: each belongs to one patient, study, series or instance, not to what is below.",
-        _own(
+        own(
             ("level", "VARCHAR", "'patient', 'study', 'series' or 'instance'."),
             ("patient_key", "VARCHAR", "The patient; NULL for an instance's label."),
             ("StudyInstanceUID", "VARCHAR", "The study; NULL for labels of other levels than study and series."),
@@ -227,7 +162,7 @@ def _frames() -> Table:
     return Table(
         "frames",
         "One row per frame with pixel data; of single-frame and multi-frame images alike.",
-        _own(
+        own(
             *_INSTANCE_OF,
             ("frame_index", "INTEGER", "Zero-based in its instance."),
             ("position", "DOUBLE[]", "x, y, z in LPS mm of the centre of the first pixel."),
@@ -250,7 +185,7 @@ def _geometry() -> Table:
     return Table(
         "geometry",
         "One row per stack of a series: what its frames physically are, from measured positions.",
-        _own(
+        own(
             *_INSTANCE_OF[:3],
             ("stack", "INTEGER", "Zero-based within the series."),
             ("kind", "VARCHAR", "'uniform', or the gravest reason why it is not."),
@@ -266,36 +201,11 @@ def _geometry() -> Table:
     )
 
 
-def _measurements() -> Table:
-    return Table(
-        "measurements",
-        "One row per measured value in a structured report.",
-        _own(
-            ("SeriesInstanceUID", "VARCHAR", "The series that was measured, not the report's."),
-            ("StudyInstanceUID", "VARCHAR", "The study that was measured."),
-            ("PatientID", "VARCHAR", "Patient ID (0010,0020) of the report."),
-            ("object_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the report."),
-            ("object_key", "VARCHAR", "instance_key of the report."),
-            ("tracking_uid", "VARCHAR", "What was measured, the same over time."),
-            ("label", "VARCHAR", "Its name: Tracking Identifier."),
-            ("finding_code", "VARCHAR", "SCHEME:CODE of what was found."),
-            ("site_code", "VARCHAR", "SCHEME:CODE of where it was found."),
-            ("quantity", "VARCHAR", "What the value is, such as Length."),
-            ("value", "DOUBLE", "In the unit beside."),
-            ("unit", "VARCHAR", "UCUM."),
-            ("method", "VARCHAR", "How it was measured."),
-            ("author", "VARCHAR", "Who or what measured."),
-            ("created_at", "TIMESTAMP", "When it was measured, as the report says."),
-            ("changed_at", "TIMESTAMP", "When the archive stored the report, UTC."),
-        ),
-    )
-
-
 def _issues() -> Table:
     return Table(
         "issues",
         "What is odd but safe in stored instances.",
-        _own(
+        own(
             *_INSTANCE_OF,
             ("instance_key", "VARCHAR", "The instance."),
             ("keyword", "VARCHAR", "The attribute; empty for the file as a whole."),
@@ -308,31 +218,9 @@ def _state() -> Table:
     return Table(
         "sync_state",
         "One row: how far the catalog has followed the archive.",
-        _own(
+        own(
             ("schema_version", "INTEGER", "Of the catalog's tables."),
             ("feed_id", "VARCHAR", "The archive's change feed."),
             ("last_seq", "BIGINT", "The last change that is in the catalog."),
         ),
     )
-
-
-def _own(*columns: tuple[str, str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name, kind, comment) for name, kind, comment in columns)
-
-
-def _dicom(keywords: str) -> tuple[Column, ...]:
-    return tuple(column for keyword in keywords.split() for column in _columns_of(keyword))
-
-
-def _columns_of(keyword: str) -> Iterable[Column]:
-    from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR, tag_for_keyword
-
-    vr = dictionary_VR(keyword)
-    kind = _TYPES.get(vr, "VARCHAR") + ("" if dictionary_VM(keyword) == "1" else "[]")
-    tag = tag_for_keyword(keyword) or 0
-    unit = f", {_UNITS[keyword]}" if keyword in _UNITS else ""
-    comment = f"{dictionary_description(keyword)} ({tag >> 16:04x},{tag & 0xFFFF:04x}){unit}"
-    yield Column(keyword, kind, comment, keyword)
-    if vr == "PN":
-        parts = ", ".join(f'"{part}" VARCHAR' for part in NAME_PARTS)
-        yield Column(f"{keyword}_parts", f"STRUCT({parts})", f"{comment}, in its parts")

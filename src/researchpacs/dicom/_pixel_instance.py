@@ -1,6 +1,7 @@
 """Frames that do not stand for themselves, taken out of their whole instance (PS3.5 8.1.1, 8.2, A.5)."""
 
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,23 +19,24 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 
 
-def decode(file_bytes: bytes, index: int, layout: PixelLayout) -> np.ndarray:
-    """Decode one frame of a native or deflated instance; as `researchpacs.dicom.pixels.decode_instance`."""
+def decode(file_bytes: bytes, indices: Iterable[int], layout: PixelLayout) -> Iterator[np.ndarray]:
+    """Decode frames of a native or deflated instance, which is read once."""
     if not layout.is_native and layout.transfer_syntax_uid != _DEFLATED:
         raise PixelDataError(explain(layout, "frames of encapsulated pixel data are decoded one by one"))
-    if not 0 <= index < layout.number_of_frames:
-        raise PixelDataError(f"no frame {index} in an instance of {layout.number_of_frames} frames")
     value, vr = _read_value(file_bytes, layout)
     if layout.transfer_syntax_uid == _BIG_ENDIAN and vr == "OW" and layout.bits_allocated <= 8:
         value = np.frombuffer(value[: len(value) // 2 * 2], np.uint16).byteswap().tobytes()
-    frame = np.empty(layout.frame_shape, stored_dtype(layout))
     native = layout if layout.is_native else replace(layout, transfer_syntax_uid=_EXPLICIT)
-    if layout.bits_allocated == 1:
-        frame[...] = _unpack(value, index, layout).reshape(layout.frame_shape)
-    else:
-        length = layout.frame_bits // 8
-        _pixel_native.decode_into(value[index * length : (index + 1) * length], native, frame)
-    return frame
+    for index in indices:
+        if not 0 <= index < layout.number_of_frames:
+            raise PixelDataError(f"no frame {index} in an instance of {layout.number_of_frames} frames")
+        frame = np.empty(layout.frame_shape, stored_dtype(layout))
+        if layout.bits_allocated == 1:
+            frame[...] = _unpack(value, index, layout).reshape(layout.frame_shape)
+        else:
+            length = layout.frame_bits // 8
+            _pixel_native.decode_into(value[index * length : (index + 1) * length], native, frame)
+        yield frame
 
 
 def _read_value(file_bytes: bytes, layout: PixelLayout) -> tuple[bytes, str]:

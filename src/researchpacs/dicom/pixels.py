@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from pydicom import Dataset
 
-__all__ = ["PixelLayout", "decode_frame", "decode_frame_into", "decode_instance", "layout_of", "stored_dtype"]
+__all__ = [
+    "PixelLayout",
+    "decode_frame",
+    "decode_frame_into",
+    "decode_frames",
+    "decode_instance",
+    "layout_of",
+    "stored_dtype",
+]
 
 _NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
 _FLOAT_KEYWORDS = {"FloatPixelData": ("float32", 32), "DoubleFloatPixelData": ("float64", 64)}
@@ -207,7 +217,14 @@ def decode_instance(file_bytes: bytes, index: int, layout: PixelLayout) -> "np.n
     """
     from researchpacs.dicom import _pixel_instance
 
-    return _pixel_instance.decode(file_bytes, index, layout)
+    return next(_pixel_instance.decode(file_bytes, [index], layout))
+
+
+def decode_frames(file_bytes: bytes, layout: PixelLayout) -> "Iterator[np.ndarray]":
+    """Decode all frames of an instance as `decode_instance` does one, which is read once for all."""
+    from researchpacs.dicom import _pixel_instance
+
+    return _pixel_instance.decode(file_bytes, range(layout.number_of_frames), layout)
 
 
 def _number(ds: "Dataset", keyword: str) -> int | None:

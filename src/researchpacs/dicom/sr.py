@@ -1,17 +1,18 @@
-"""Measurements in structured reports, as plain values (PS3.3 C.17.3, PS3.16 TID 1500).
+"""Measurements in structured reports, as plain values (PS3.3 C.17.3, PS3.16 TID 300, TID 1500).
 
-Only numbers in a Measurement Group are taken: a dose report is full of others. What is not understood is left out,
-never guessed, and nothing here fails on another vendor's report.
+Numbers directly in a container are measurements, be it a Measurement Group or any other; numbers below other numbers
+say of those how normal they are, or what they were derived from. Dose reports are none of measurements:
+`researchpacs.dicom.dose` reads them. What is not understood is left out, never guessed, and nothing here fails on
+another vendor's report.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import isfinite
+from datetime import datetime
+from math import inf, isfinite
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DT
 
 from researchpacs.dicom._content_items import (
     BROKEN,
@@ -27,14 +28,25 @@ from researchpacs.dicom._content_items import (
     kind,
     text_of,
 )
+from researchpacs.dicom._evidence import Source, evidence_of, only_series
+from researchpacs.dicom._moment import as_utc, moment_of, parse_moment
 from researchpacs.dicom.codes import Code
+from researchpacs.dicom.ucum import unit_of
 
-__all__ = ["MODEL_NAME", "Measured", "measured", "measurement_rows"]
+__all__ = [
+    "MODEL_NAME",
+    "Measured",
+    "evaluated",
+    "is_dose_report",
+    "measured",
+    "measurement_rows",
+    "unit_code",
+    "value_of",
+]
 
 MODEL_NAME = "researchpacs measurements"
 """Manufacturer's Model Name of our own reports: there only an Observation DateTime says when something was measured."""
 
-_GROUP: Names = frozenset({("125007", "DCM")})
 _TRACKING_IDENTIFIER: Names = frozenset({("112039", "DCM")})
 _TRACKING_UID: Names = frozenset({("112040", "DCM")})
 _FINDING: Names = frozenset({("121071", "DCM")})
@@ -46,9 +58,9 @@ _ALGORITHM: Names = frozenset({("111001", "DCM")})
 _ALGORITHM_VERSION: Names = frozenset({("111003", "DCM")})
 _SOURCE_SERIES: Names = frozenset({("121232", "DCM")})
 
-_NOT_IMAGED = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.88", "1.2.840.10008.5.1.4.1.1.11.")
-"""Beginnings of SOP Class UIDs of segmentations and registrations, reports, presentation states."""
-_RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_DOSE_REPORTS = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (67, 68, 73, 76))
+_DOSE_TITLES: Names = frozenset({("113701", "DCM"), ("113500", "DCM")})
+"""X-Ray and Radiopharmaceutical Radiation Dose Report, which are also written as other reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +70,17 @@ class Measured:
     value: float
     unit: str
     """UCUM, or as the report has it."""
+    unit_scheme: str
+    """``"UCUM"``, or what else the unit is coded in."""
     quantity: Code
+    group: Code | None
+    """Concept name of the container it stands in."""
     series_uid: str | None
     """Of the images that were measured."""
     study_uid: str | None
     tracking_uid: str | None
+    tracking_id: str | None
+    """Tracking Identifier."""
     label: str | None
     """Tracking Identifier, else the finding."""
     finding: Code | None
@@ -104,15 +122,21 @@ def measurement_rows(ds: Dataset) -> list[dict[str, Any]]:
             "StudyInstanceUID": found.study_uid,
             **owner,
             "tracking_uid": found.tracking_uid,
+            "tracking_id": found.tracking_id,
             "label": found.label,
+            "group_code": str(found.group) if found.group else None,
             "finding_code": str(found.finding) if found.finding else None,
+            "finding": found.finding.meaning if found.finding else None,
             "site_code": str(found.site) if found.site else None,
+            "site": found.site.meaning if found.site else None,
+            "quantity_code": str(found.quantity),
             "quantity": found.quantity.meaning,
             "value": found.value,
             "unit": found.unit,
+            **evaluated(found.value, found.unit, found.unit_scheme),
             "method": found.method.meaning if found.method else None,
             "author": found.author,
-            "created_at": _utc(found.created_at),
+            "created_at": as_utc(found.created_at),
             "changed_at": None,
         }
         for found in measured(ds)
@@ -120,31 +144,50 @@ def measurement_rows(ds: Dataset) -> list[dict[str, Any]]:
 
 
 def measured(ds: Dataset) -> list[Measured]:
-    """Read every number in a Measurement Group, in the order of the content tree."""
-    evidence = _evidence(ds)
+    """Read every number that stands in a container, in the order of the content tree; none of a dose report."""
+    if is_dose_report(ds):
+        return []
+    evidence = evidence_of(ds)
     return [found for number, above in _numbers(ds) if (found := _measured(ds, number, above, evidence)) is not None]
 
 
+def is_dose_report(ds: Dataset) -> bool:
+    """Whether a report tells doses: by its class, or by its title where it is of a general class."""
+    return text_of(ds, "SOPClassUID") in _DOSE_REPORTS or is_named(ds, _DOSE_TITLES)
+
+
+def evaluated(value: float, unit: str, scheme: str) -> dict[str, Any]:
+    """A value in UCUM's base units as `ucum_value` and `ucum_unit`; None for what is no unit that is known."""
+    known = unit_of(unit) if scheme == "UCUM" else None
+    found = known.evaluate(value) if known else inf
+    usable = known is not None and isfinite(found)
+    return {"ucum_value": found if usable else None, "ucum_unit": known.base if known and usable else None}
+
+
 def _measured(
-    ds: Dataset, number: Dataset, above: tuple[Dataset, ...], evidence: Mapping[str, "_Source"]
+    ds: Dataset, number: Dataset, above: tuple[Dataset, ...], evidence: Mapping[str, Source]
 ) -> Measured | None:
-    value, unit, quantity = _value(number), _unit(number), concept_name(number)
+    value, unit, quantity = value_of(number), unit_code(number), concept_name(number)
     if value is None or quantity is None:
         return None
     group = above[-1]
     near = [*children(number), *children(group)]
     series_uid, study_uid = _imaged(number, group, evidence)
     finding = code_of(first(near, _FINDING))
+    tracking_id = text_of(first(near, _TRACKING_IDENTIFIER), "TextValue")
     coordinates = next((item for item in _about(number, group) if kind(item) == "SCOORD3D"), None)
     algorithm = _algorithm(near)
     return Measured(
         value=value,
-        unit=unit,
+        unit=unit.value if unit else "",
+        unit_scheme=unit.scheme if unit else "",
         quantity=quantity,
+        group=concept_name(group),
         series_uid=series_uid,
         study_uid=study_uid or text_of(ds, "StudyInstanceUID"),
         tracking_uid=text_of(first([*children(group), *children(number)], _TRACKING_UID), "UID"),
-        label=text_of(first(near, _TRACKING_IDENTIFIER), "TextValue") or (finding.meaning if finding else None),
+        tracking_id=tracking_id,
+        label=tracking_id or (finding.meaning if finding else None),
         finding=finding,
         site=code_of(first(near, _SITE)),
         method=code_of(first(near, _METHOD)),
@@ -158,11 +201,11 @@ def _measured(
 
 
 def _numbers(ds: Dataset) -> Iterator[tuple[Dataset, tuple[Dataset, ...]]]:
-    """Each NUM item directly in a Measurement Group, with the containers above it, outermost first."""
+    """Each NUM item directly in a container, with the containers above it, outermost first."""
     waiting: list[tuple[Dataset, tuple[Dataset, ...]]] = [(ds, ())]
     while waiting:
         item, above = waiting.pop()
-        if kind(item) == "NUM" and above and is_named(above[-1], _GROUP):
+        if kind(item) == "NUM" and above:
             yield item, above
         elif kind(item) == "CONTAINER":
             waiting += [(child, (*above, item)) for child in reversed(children(item))]
@@ -203,69 +246,32 @@ def _algorithm(near: list[Dataset]) -> str | None:
 
 def _created_at(ds: Dataset, levels: Iterable[Dataset]) -> datetime | None:
     times = (text_of(level, "ObservationDateTime") for level in levels)
-    text = next((time for time in times if time), None)
-    if text is None and text_of(ds, "ManufacturerModelName") != MODEL_NAME:
-        day = text_of(ds, "ContentDate")
-        text = day and day + (text_of(ds, "ContentTime") or "")
-    if not text:
-        return None
-    zone = text_of(ds, "TimezoneOffsetFromUTC") or ""
-    try:
-        time = DT(text if "+" in text or "-" in text else text + zone)
-    except BROKEN:
-        return None
-    return datetime.fromisoformat(time.isoformat()) if time else None
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return time.astimezone(UTC).replace(tzinfo=None) if time and time.tzinfo else time
+    if text := next((time for time in times if time), None):
+        return parse_moment(text, text_of(ds, "TimezoneOffsetFromUTC"))
+    is_ours = text_of(ds, "ManufacturerModelName") == MODEL_NAME
+    return None if is_ours else moment_of(ds, "ContentDate", "ContentTime")
 
 
 # -- what was imaged ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    series_uid: str
-    study_uid: str | None
-    is_imaged: bool
-
-
-def _evidence(ds: Dataset) -> dict[str, _Source]:
-    """The instances that the report says it rests on, by SOPInstanceUID."""
-    found: dict[str, _Source] = {}
-    for name in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in items(ds, name):
-            for series in items(study, "ReferencedSeriesSequence"):
-                for instance in items(series, "ReferencedSOPSequence"):
-                    uid = text_of(instance, "ReferencedSOPInstanceUID")
-                    if uid and (series_uid := text_of(series, "SeriesInstanceUID")):
-                        found[uid] = _Source(series_uid, text_of(study, "StudyInstanceUID"), _is_imaged(instance))
-    return found
-
-
-def _is_imaged(reference: Dataset) -> bool:
-    sop_class = text_of(reference, "ReferencedSOPClassUID") or ""
-    return not sop_class.startswith(_NOT_IMAGED) and sop_class != _RT_STRUCTURE_SET
-
-
-def _imaged(number: Dataset, group: Dataset, evidence: Mapping[str, _Source]) -> tuple[str | None, str | None]:
+def _imaged(number: Dataset, group: Dataset, evidence: Mapping[str, Source]) -> tuple[str | None, str | None]:
     """Series and study that a number was measured on: what it refers to, else the only one the report rests on."""
     for item in _about(number, group):
         for reference in items(item, "ReferencedSOPSequence"):
             source = evidence.get(text_of(reference, "ReferencedSOPInstanceUID") or "")
             if source and source.is_imaged:
                 return source.series_uid, source.study_uid
-    studies = {source.series_uid: source.study_uid for source in evidence.values() if source.is_imaged}
     if named := text_of(first(children(group), _SOURCE_SERIES), "UID"):
-        return named, studies.get(named)
-    return next(iter(studies.items())) if len(studies) == 1 else (None, None)
+        return named, next((one.study_uid for one in evidence.values() if one.series_uid == named), None)
+    return only_series((), evidence)
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-def _value(number: Dataset) -> float | None:
+def value_of(number: Dataset) -> float | None:
+    """The finite number of a NUM item."""
     for measured_value in items(number, "MeasuredValueSequence"):
         for keyword in ("FloatingPointValue", "NumericValue"):
             try:
@@ -277,10 +283,10 @@ def _value(number: Dataset) -> float | None:
     return None
 
 
-def _unit(number: Dataset) -> str:
+def unit_code(number: Dataset) -> Code | None:
+    """The unit of a NUM item."""
     units = (items(value, "MeasurementUnitsCodeSequence") for value in items(number, "MeasuredValueSequence"))
-    code = next((as_code(item) for items in units for item in items), None)
-    return code.value if code else ""
+    return next((code for items in units for item in items if (code := as_code(item))), None)
 
 
 def _points(coordinates: Dataset | None) -> tuple[tuple[float, float, float], ...]:
