@@ -9,7 +9,7 @@ export RESEARCHPACS_CACHE ?= $(CURDIR)/.stamps/cache
 
 EXTENSION_SOURCES := $(shell find extensions -type f -not -path '*/node_modules/*' -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: demo test check lab soak bench docs lock clean help
+.PHONY: demo test check lab soak bench docs lock ohif clean help
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -20,7 +20,7 @@ demo: $(STAMPS)/install ## Ingest sample studies, run the quick start headless, 
 lab: $(STAMPS)/install ## Open the quick start in JupyterLab
 	$(BIN)/researchpacs --home build/lab lab notebooks/01-quick-start.ipynb
 
-test: $(STAMPS)/install $(STAMPS)/system check docs ## All tests, two workers; what CI runs
+test: $(STAMPS)/install $(STAMPS)/system ohif check docs ## All tests, two workers; what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
 
 check: $(STAMPS)/install ## Lint, types, layers
@@ -38,6 +38,9 @@ bench: $(STAMPS)/install ## Measure against peers and write docs/performance.md
 
 docs: $(STAMPS)/install ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
+
+ohif: $(STAMPS)/install ## Get the build of OHIF that browser tests open the server with
+	$(BIN)/python .ci/ohif.py
 
 lock: $(STAMPS)/venv ## Pin all packages again, without download addresses
 	$(BIN)/python -m pip install --quiet uv
