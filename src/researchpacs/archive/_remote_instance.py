@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from io import BytesIO
 
-from researchpacs.dicom.keywords import INDEXED
 from researchpacs.dicom.scan import scan
+from researchpacs.ingest.identified import clean_text, identified
 from researchpacs.model import Identity, Issue, Row
 
 __all__ = ["Fetched", "Seen", "seen_of"]
@@ -57,19 +57,13 @@ def seen_of(fetched: Fetched) -> Seen:
         It is unsafe to parse, or without identity.
     """
     found = scan(BytesIO(fetched.header))
-    attributes = {keyword: _clean(found.text(keyword)) for level in INDEXED.values() for keyword in level}
+    identity, attributes = identified(found)
     declared = fetched.transfer_syntax_uid
     return Seen(
         name=fetched.name,
         version=fetched.version or hashlib.sha256(fetched.header).hexdigest()[:32],
-        identity=Identity(
-            patient_id=attributes["PatientID"],
-            issuer=attributes["IssuerOfPatientID"],
-            study_uid=attributes["StudyInstanceUID"],
-            series_uid=attributes["SeriesInstanceUID"],
-            sop_uid=attributes["SOPInstanceUID"],
-        ),
-        sop_class_uid=attributes["SOPClassUID"] or _clean(found.text("MediaStorageSOPClassUID")),
+        identity=identity,
+        sop_class_uid=attributes["SOPClassUID"] or clean_text(found.text("MediaStorageSOPClassUID")),
         transfer_syntax_uid=found.transfer_syntax_uid if declared is None else declared,
         size=fetched.size,
         header_length=len(fetched.header),
@@ -81,8 +75,3 @@ def seen_of(fetched: Fetched) -> Seen:
         ),
         header=fetched.header,
     )
-
-
-def _clean(text: str) -> str:
-    """Drop what no database keeps as text: NUL, and halves of surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -171,6 +171,17 @@ class Resources:
             wanted = None if names is None else json.dumps(list(names))
             return [Entry(*row) for row in con.execute(query, (since, end, limit, wanted))]
 
+    def last_line(self) -> int:
+        """Number of the newest line that ever was; lines go with their objects, numbers do not come back."""
+        with self._ledger.reading() as con:
+            row = con.execute("select seq from sqlite_sequence where name = 'journal'").fetchone()
+        return int(row["seq"]) if row else 0
+
+    def forget_journal(self) -> None:
+        """Take all lines away; who follows goes on from the next."""
+        with self._ledger.writing() as con:
+            con.execute("delete from journal")
+
     def settle(self, age_s: float) -> int:
         """Announce objects below which no instance has come for `age_s` seconds; how many there were."""
         before = (datetime.now(UTC) - timedelta(seconds=age_s)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.fileset import FileSet
+from pydicom.fileset import FileInstance, FileSet
 
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
@@ -26,9 +26,27 @@ _DEFAULTS = {
     "ContentDate": "19000101",
     "ContentTime": "000000",
 }
+# What a record may have beside (type 3), by its type: enough to show and lay out images without reading them.
+_EXTENDED = {
+    "PATIENT": ("PatientBirthDate", "PatientSex"),
+    "STUDY": ("ReferringPhysicianName", "InstitutionName"),
+    "SERIES": ("SeriesDescription", "SeriesDate", "SeriesTime", "BodyPartExamined", "Manufacturer"),
+    "IMAGE": (
+        "ImageType",
+        "FrameOfReferenceUID",
+        "Rows",
+        "Columns",
+        "NumberOfFrames",
+        "PixelSpacing",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+    ),
+}
 
 
-def write_directory(headers: Iterable[Dataset], tmp: Path) -> tuple[bytes, Mapping[str, str]]:
+def write_directory(
+    headers: Iterable[Dataset], tmp: Path, *, extended: bool = False
+) -> tuple[bytes, Mapping[str, str]]:
     """Make the directory of instances.
 
     Parameters
@@ -37,6 +55,8 @@ def write_directory(headers: Iterable[Dataset], tmp: Path) -> tuple[bytes, Mappi
         Data sets without pixels, each with its File Meta Information.
     tmp
         An empty folder, which is left with small files in it.
+    extended
+        Write into the records also what they may have beside, such as descriptions, sizes and positions.
 
     Returns
     -------
@@ -55,7 +75,9 @@ def write_directory(headers: Iterable[Dataset], tmp: Path) -> tuple[bytes, Mappi
     with reading_quietly(), closing(_Stage(files)):
         count = 0
         for ds in headers:
-            files.add(_complete(ds))
+            added = files.add(_complete(ds))
+            if extended:
+                _extend(added, ds)
             count += 1
         if len(files) != count:
             raise InvalidInputError("two of the instances share a SOPInstanceUID, which a medium cannot hold")
@@ -73,6 +95,17 @@ class _Stage:
     def close(self) -> None:
         # Writing may have put another one in the place of the first.
         self._files._stage["t"].cleanup()
+
+
+def _extend(added: FileInstance, ds: Dataset) -> None:
+    """Write more into the records of an instance and of what is above it; the first instance speaks for those."""
+    node = added.node
+    while node is not None and not node.is_root:
+        record = node._record
+        for keyword in _EXTENDED.get(str(record.DirectoryRecordType), ()):
+            if keyword in ds and keyword not in record:
+                record[keyword] = ds[keyword]
+        node = node.parent
 
 
 def _complete(ds: Dataset) -> Dataset:

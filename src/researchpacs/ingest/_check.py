@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from researchpacs.dicom.keywords import INDEXED
 from researchpacs.dicom.scan import Scan, scan
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
-from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
+from researchpacs.ingest.identified import clean_text, identified
+from researchpacs.model import Incoming, Issue, Reference, Refusal
 
 __all__ = ["Checker", "Hashes", "checked_or_refused", "hashed", "incoming_of", "reason_of", "scanned"]
 
@@ -199,17 +199,11 @@ def incoming_of(
     is_durable: bool = False,
     reference: Reference | None = None,
 ) -> Incoming:
-    attributes = {keyword: _clean(found.text(keyword)) for level in INDEXED.values() for keyword in level}
+    identity, attributes = identified(found)
     return Incoming(
         source=source,
-        identity=Identity(
-            patient_id=attributes["PatientID"],
-            issuer=attributes["IssuerOfPatientID"],
-            study_uid=attributes["StudyInstanceUID"],
-            series_uid=attributes["SeriesInstanceUID"],
-            sop_uid=attributes["SOPInstanceUID"],
-        ),
-        sop_class_uid=attributes["SOPClassUID"] or _clean(found.text("MediaStorageSOPClassUID")),
+        identity=identity,
+        sop_class_uid=attributes["SOPClassUID"] or clean_text(found.text("MediaStorageSOPClassUID")),
         transfer_syntax_uid=found.transfer_syntax_uid,
         size=found.size,
         header_length=found.header_length,
@@ -222,8 +216,3 @@ def incoming_of(
         attributes={keyword: value for keyword, value in attributes.items() if value or found.has(keyword)},
         issues=tuple(Issue(oddity.keyword, oddity.problem) for oddity in found.issues),
     )
-
-
-def _clean(text: str) -> str:
-    """Drop what no database keeps as text: NUL, and halves of surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

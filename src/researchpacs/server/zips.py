@@ -116,15 +116,20 @@ def instance_members(pacs: "Pacs", instances: Sequence[Stored], to: str | None =
         yield _member(pacs, stored, f"{folder}/{modality}{number:06d}.dcm", to, strict=False)
 
 
-def media_members(pacs: "Pacs", instances: Sequence[Stored], tmp: Path, to: str | None = None) -> Iterator[Member]:
+def media_members(
+    pacs: "Pacs", instances: Sequence[Stored], tmp: Path, to: str | None = None, *, extended: bool = False
+) -> Iterator[Member]:
     """Lay instances out as a medium, the directory first.
 
     Parameters
     ----------
     tmp
         An empty folder for the headers that the directory is made of.
+    extended
+        As for `write_directory`.
     """
-    directory, names = write_directory((_header(pacs, stored, to) for stored in instances), tmp)
+    headers = (_header(pacs, stored, to) for stored in instances)
+    directory, names = write_directory(headers, tmp, extended=extended)
     moment = max((_moment(stored) for stored in instances), default=(1980, 1, 1, 0, 0, 0))
     yield Member("DICOMDIR", lambda: iter([directory]), moment, deflate=True)
     for stored in instances:

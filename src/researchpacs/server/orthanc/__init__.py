@@ -20,14 +20,17 @@ from researchpacs.server.orthanc import (
     labels,
     merge,
     metadata,
+    metrics,
     modalities,
     modify,
     peers,
     queries,
+    reconstruct,
     resources,
     retrieve,
     send,
     system,
+    tools,
     uploads,
     zips,
 )
@@ -54,6 +57,8 @@ def routes(pacs: "Pacs") -> list[Route]:
     """All routes, each module's own."""
     modules = (
         system,
+        tools,
+        metrics,
         changes,
         find,
         uploads,
@@ -74,6 +79,7 @@ def routes(pacs: "Pacs") -> list[Route]:
         send,
         peers,
         dicomweb_servers,
+        reconstruct,
         instances,
         resources,
     )

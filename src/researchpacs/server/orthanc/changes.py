@@ -1,4 +1,4 @@
-"""The change feed that peers follow: ``/changes``."""
+"""The change feed that peers follow: ``/changes``; and ``/exports``."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from researchpacs.archive.resources import Entry
-from researchpacs.server.orthanc.answers import as_json, flag, number
+from researchpacs.server.orthanc.answers import as_json, as_text, flag, number
 from researchpacs.server.orthanc.names import PLURAL, TYPE, moment
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ def routes(pacs: "Pacs") -> list[Route]:
 
     def changes(request: Request) -> Response:
         journal = pacs.archive.resources.journal
-        last_line = next(iter(journal(since=0, limit=1, descending=True)), None)
-        newest = last_line.seq if last_line else 0
+        newest = pacs.archive.resources.last_line()
         if flag(request, "last"):
-            lines = [last_line] if last_line else []
+            lines = journal(since=0, limit=1, descending=True)
             return as_json(_page(lines, first=newest, last=newest, done=True))
         since = number(request, "since", 0)
         limit = number(request, "limit", _PAGE) or _PAGE
@@ -43,7 +42,21 @@ def routes(pacs: "Pacs") -> list[Route]:
         first = page[0].seq if page else since
         return as_json(_page(page, first=first, last=last, done=len(lines) <= limit))
 
-    return [Route("/changes", changes, methods=["GET"])]
+    def forget(_: Request) -> Response:
+        pacs.archive.resources.forget_journal()
+        return as_text("")
+
+    return [
+        Route("/changes", changes, methods=["GET"]),
+        Route("/changes", forget, methods=["DELETE"]),
+        Route("/exports", _exports, methods=["GET"]),
+        Route("/exports", lambda _: as_text(""), methods=["DELETE"]),
+    ]
+
+
+def _exports(_: Request) -> Response:
+    """What was sent where is not logged, as in an Orthanc that is not told to."""
+    return as_json({"Done": True, "Exports": [], "Last": 0})
 
 
 def _page(lines: list[Entry], *, first: int, last: int, done: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from researchpacs.model import Level
 from researchpacs.server.orthanc.answers import as_json, as_text, flag
 from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 from researchpacs.server.orthanc.names import PLURAL, moment
-from researchpacs.server.orthanc.objects import index_in_series
+from researchpacs.server.orthanc.objects import PROTECTED, index_in_series
 from researchpacs.server.orthanc.revisions import etag, is_known, seen_revision, telling_conflicts
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _INEXISTENT = (7, "Accessing an inexistent item")
 def metadata_of(pacs: "Pacs", one: Resource) -> dict[str, str]:
     """All metadata of an object by name, as text."""
     own = Subject.of(one.level, one.identity)
-    kept = {name: pacs.archive.metadata.get(own, name).value for name in pacs.archive.metadata.names(own)}
+    names = [name for name in pacs.archive.metadata.names(own) if name != PROTECTED]
+    kept = {name: pacs.archive.metadata.get(own, name).value for name in names}
     return _derived(one) | {name: value.decode("utf-8", "replace") for name, value in kept.items()}
 
 

@@ -15,8 +15,20 @@ from researchpacs.server.orthanc.names import CHILDREN, LEVELS, MAIN_TAGS, TYPE,
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["Format", "as_objects", "format_of", "index_in_series", "requested_of", "tags_in", "uuid_of"]
+__all__ = [
+    "PROTECTED",
+    "Format",
+    "as_objects",
+    "format_of",
+    "index_in_series",
+    "is_protected",
+    "requested_of",
+    "tags_in",
+    "uuid_of",
+]
 
+PROTECTED = "protected"
+"""The name of a patient's metadata that says so."""
 Format = Literal["simple", "short", "full"]
 _COUNTED = {
     "NumberOfPatientRelatedStudies": ("patient", "study"),
@@ -58,6 +70,11 @@ def as_objects(
     subjects = {one.orthanc_id: Subject.of(one.level, one.identity) for one in resources}
     labels = pacs.archive.labels.of_all(list(subjects.values()))
     return [_object(pacs, one, labels[subjects[one.orthanc_id]], form, requested) for one in resources]
+
+
+def is_protected(pacs: "Pacs", patient: Resource) -> bool:
+    """Whether somebody asked to protect a patient from being recycled; nothing ever is here."""
+    return PROTECTED in pacs.archive.metadata.names(Subject.of("patient", patient.identity))
 
 
 def tags_in(values: Mapping[str, str], form: Format) -> dict[str, Any]:
@@ -105,7 +122,7 @@ def _object(
             "LastUpdate": moment(one.updated_at),
         }
     if one.level == "patient":
-        made["IsProtected"] = False
+        made["IsProtected"] = is_protected(pacs, one)
     if one.level == "study":
         made |= {"ParentPatient": one.parent, "PatientMainDicomTags": tags_in(_main(one, "patient"), form)}
     if one.level == "series":

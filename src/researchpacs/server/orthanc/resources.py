@@ -6,13 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from researchpacs.archive import Subject
 from researchpacs.archive.question import Question
 from researchpacs.archive.resources import Resource
 from researchpacs.model import Level
 from researchpacs.server.orthanc.answers import as_json, as_text, flag, number
+from researchpacs.server.orthanc.bodies import body_text
 from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 from researchpacs.server.orthanc.names import LEVELS, PLURAL, TYPE
-from researchpacs.server.orthanc.objects import as_objects, format_of, requested_of
+from researchpacs.server.orthanc.objects import PROTECTED, as_objects, format_of, is_protected, requested_of
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -40,7 +42,10 @@ def routes(pacs: "Pacs") -> list[Route]:
         found += [
             Route(f"{path}/{{id}}/{above}", _ancestor(pacs, level, above), methods=["GET"]) for above in LEVELS[:depth]
         ]
-    found.append(Route("/patients/{id}/protected", _protected(pacs), methods=["GET"]))
+    found += [
+        Route("/patients/{id}/protected", _protected(pacs), methods=["GET"]),
+        Route("/patients/{id}/protected", _protect(pacs), methods=["PUT"]),
+    ]
     return found
 
 
@@ -125,13 +130,30 @@ def _statistics(pacs: "Pacs", level: Level) -> Any:
 
 def _protected(pacs: "Pacs") -> Any:
     def protected(request: Request) -> Response:
-        # Nothing is ever recycled here, so there is nothing to protect from.
         found = pacs.archive.resources.one("patient", request.path_params["id"])
         if found is None:
             raise OrthancError(404)
-        return as_text("0")
+        return as_text("1" if is_protected(pacs, found) else "0")
 
     return protected
+
+
+def _protect(pacs: "Pacs") -> Any:
+    def protect(request: Request) -> Response:
+        found = pacs.archive.resources.one("patient", request.path_params["id"])
+        wanted = body_text(request).strip()
+        if found is None:
+            raise OrthancError(400, orthanc=(3, "Parameter out of range"))
+        if wanted not in ("0", "1"):
+            raise OrthancError(400, "Boolean value expected", orthanc=(15, "Bad file format"))
+        own = Subject.of("patient", found.identity)
+        if wanted == "1":
+            pacs.archive.metadata.put(own, PROTECTED, b"1")
+        elif is_protected(pacs, found):
+            pacs.archive.metadata.remove(own, PROTECTED)
+        return as_text("")
+
+    return protect
 
 
 def _answer(pacs: "Pacs", request: Request, level: Level, names: list[str], *, expand: bool) -> Response:

@@ -14,6 +14,7 @@ from researchpacs.dicom.transcode import TARGETS
 from researchpacs.errors import NotFoundError
 from researchpacs.model import Level
 from researchpacs.server.jobs import Handler, Run
+from researchpacs.server.orthanc.answers import flag
 from researchpacs.server.orthanc.bodies import body_json, body_object
 from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 from researchpacs.server.orthanc.jobs import answer_as_job, is_asynchronous
@@ -33,6 +34,7 @@ def routes(pacs: "Pacs") -> list[Route]:
     """The routes of this module."""
     made = []
     kinds: tuple[tuple[str, Kind], ...] = (("archive", "Archive"), ("media", "Media"))
+    made += _of_tools(pacs, "/tools/create-media-extended", "Media", extended=True)
     for word, kind in kinds:
         for level, plural in PLURAL.items():
             if level != "instance":
@@ -83,7 +85,7 @@ def transcode_of(options: Mapping[str, Any]) -> str | None:
 
 def _of_level(pacs: "Pacs", level: Level, path: str, kind: Kind) -> list[Route]:
     def stream(request: Request) -> Response:
-        return answer(request, {**request.query_params})
+        return answer(request, _asked(request))
 
     def create(request: Request) -> Response:
         return answer(request, body_object(request))
@@ -97,10 +99,15 @@ def _of_level(pacs: "Pacs", level: Level, path: str, kind: Kind) -> list[Route]:
     return [Route(path, stream, methods=["GET"]), Route(path, create, methods=["POST"])]
 
 
-def _of_tools(pacs: "Pacs", path: str, kind: Kind) -> list[Route]:
+def _asked(request: Request) -> dict[str, Any]:
+    """The options of a request that has no body."""
+    return {**request.query_params} | ({"Extended": True} if flag(request, "extended") else {})
+
+
+def _of_tools(pacs: "Pacs", path: str, kind: Kind, *, extended: bool = False) -> list[Route]:
     def stream(request: Request) -> Response:
         names = [one for one in request.query_params.get("resources", "").split(",") if one]
-        return _answer(pacs, kind, names, {**request.query_params})
+        return _answer(pacs, kind, names, _asked(request) | ({"Extended": True} if extended else {}))
 
     def create(request: Request) -> Response:
         body = body_json(request)
@@ -108,7 +115,7 @@ def _of_tools(pacs: "Pacs", path: str, kind: Kind) -> list[Route]:
         names = options.get("Resources") if isinstance(options, dict) else None
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise OrthancError(400, "Resources has to be a list of names")
-        return _answer(pacs, kind, names, options)
+        return _answer(pacs, kind, names, {**options, "Extended": True} if extended else options)
 
     return [Route(path, stream, methods=["GET"]), Route(path, create, methods=["POST"])]
 
@@ -123,27 +130,34 @@ def _answer(
     filename: str = "Archive.zip",
 ) -> Response:
     to = transcode_of(options)
+    extended = bool(options.get("Extended"))
     filename = str(options.get("Filename") or options.get("filename") or filename)
     instances = instances_of(pacs, names, level)
     if is_asynchronous(options):
-        request = {"Resources": list(names), "Level": level, "Transcode": to, "Filename": filename}
+        request: dict[str, Any] = {"Resources": list(names), "Level": level, "Transcode": to, "Filename": filename}
+        request["Extended"] = extended
         return answer_as_job(pacs, kind, request, options=options)
     headers = {"Content-Disposition": f'attachment; filename="{_header_safe(filename)}"'}
-    return StreamingResponse(_streamed(pacs, kind, instances, to), media_type="application/zip", headers=headers)
+    chunks = _streamed(pacs, kind, instances, to, extended=extended)
+    return StreamingResponse(chunks, media_type="application/zip", headers=headers)
 
 
-def _streamed(pacs: "Pacs", kind: Kind, instances: Sequence[Stored], to: str | None) -> Iterator[bytes]:
-    with _members(pacs, kind, instances, to) as members:
+def _streamed(
+    pacs: "Pacs", kind: Kind, instances: Sequence[Stored], to: str | None, *, extended: bool
+) -> Iterator[bytes]:
+    with _members(pacs, kind, instances, to, extended=extended) as members:
         yield from stream_zip(members)
 
 
 @contextmanager
-def _members(pacs: "Pacs", kind: Kind, instances: Sequence[Stored], to: str | None) -> Iterator[Iterator[Member]]:
+def _members(
+    pacs: "Pacs", kind: Kind, instances: Sequence[Stored], to: str | None, *, extended: bool
+) -> Iterator[Iterator[Member]]:
     if kind == "Archive":
         yield instance_members(pacs, instances, to)
         return
     with pacs.archive.home.workspace() as tmp:
-        yield media_members(pacs, instances, tmp, to)
+        yield media_members(pacs, instances, tmp, to, extended=extended)
 
 
 def _make_zip(run: Run) -> Mapping[str, Any]:
@@ -159,8 +173,9 @@ def _make_zip(run: Run) -> Mapping[str, Any]:
             run.step(number / (len(instances) + 1))
             yield member
 
+    medium = _members(run.pacs, kind, instances, request["Transcode"], extended=request.get("Extended", False))
     try:
-        with _members(run.pacs, kind, instances, request["Transcode"]) as members, blob.open("wb") as file:
+        with medium as members, blob.open("wb") as file:
             for chunk in stream_zip(counted(members)):
                 file.write(chunk)
                 size += len(chunk)

@@ -1,0 +1,74 @@
+"""Read again what the ledger says of objects, out of their files.
+
+An object's attributes are those of the first instance that came. Where that one is gone, or an older version of this
+package read them, they can be made anew.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from researchpacs.archive._content import open_checked
+from researchpacs.archive._embedded import EmbeddedArchive
+from researchpacs.archive._stored import Stored, stored_of
+from researchpacs.dicom.keywords import INDEXED
+from researchpacs.dicom.scan import scan
+from researchpacs.ingest.identified import identified
+
+__all__ = ["reconstruct"]
+
+_PARENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "patient": ("patients", ("patient_key",)),
+    "study": ("studies", ("patient_key", "study_uid")),
+    "series": ("series", ("patient_key", "study_uid", "series_uid")),
+}
+
+
+def reconstruct(archive: EmbeddedArchive, instances: Sequence[Stored]) -> None:
+    """Read the attributes of instances, and of all that is above them, anew; nothing else changes.
+
+    Raises
+    ------
+    NotFoundError, ConflictError
+        A file is gone, or is not what was stored; the ledger stays as it was.
+    """
+    known = {stored.key: _attributes(stored) for stored in instances}
+    with archive.ledger.reading() as con:
+        parents = dict.fromkeys(key for stored in instances for key in _parents(stored))
+        rows = {key: row for key in parents if (row := _first(con, *key)) is not None}
+    first = {key: stored_of(row, archive.home.archive) for key, row in rows.items()}
+    read = {key: known.get(stored.key) or _attributes(stored) for key, stored in first.items()}
+    with archive.ledger.writing() as con:
+        for key, attributes in known.items():
+            con.execute("update instances set attributes = ? where key = ?", (_text(attributes, "instance"), key))
+        for (level, *values), attributes in read.items():
+            table, columns = _PARENTS[level]
+            condition = " and ".join(f"{column} = ?" for column in columns)
+            update = f"update {table} set attributes = ? where {condition}"  # noqa: S608 - built from the constants
+            con.execute(update, (_text(attributes, level), *values))
+
+
+def _attributes(stored: Stored) -> dict[str, str]:
+    with open_checked(stored) as file:
+        found = scan(file)
+    _, attributes = identified(found)
+    return {keyword: value for keyword, value in attributes.items() if value or found.has(keyword)}
+
+
+def _parents(stored: Stored) -> list[tuple[str, ...]]:
+    identity = stored.identity
+    values = (identity.patient_key, identity.study_uid, identity.series_uid)
+    return [(level, *values[: number + 1]) for number, level in enumerate(_PARENTS)]
+
+
+def _first(con: sqlite3.Connection, level: str, *values: str) -> sqlite3.Row | None:
+    """The instance below an object that came first; None where all are gone by now."""
+    condition = " and ".join(f"{column} = ?" for column in _PARENTS[level][1])
+    query = f"select * from instances where {condition} order by seq limit 1"  # noqa: S608 - built from the constants
+    row: sqlite3.Row | None = con.execute(query, values).fetchone()
+    return row
+
+
+def _text(attributes: Mapping[str, str], level: str) -> str:
+    chosen = {keyword: attributes[keyword] for keyword in INDEXED[level] if keyword in attributes}
+    return json.dumps(chosen, ensure_ascii=False)

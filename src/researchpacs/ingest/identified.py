@@ -1,0 +1,25 @@
+"""What the guarded scan of a file says of its instance: which one it is, and the attributes that are indexed."""
+
+from researchpacs.dicom.keywords import INDEXED
+from researchpacs.dicom.scan import Scan
+from researchpacs.model import Identity
+
+__all__ = ["clean_text", "identified"]
+
+
+def identified(found: Scan) -> tuple[Identity, dict[str, str]]:
+    """Name the instance; text by keyword of every attribute of `INDEXED`, empty where it is absent."""
+    attributes = {keyword: clean_text(found.text(keyword)) for level in INDEXED.values() for keyword in level}
+    identity = Identity(
+        patient_id=attributes["PatientID"],
+        issuer=attributes["IssuerOfPatientID"],
+        study_uid=attributes["StudyInstanceUID"],
+        series_uid=attributes["SeriesInstanceUID"],
+        sop_uid=attributes["SOPInstanceUID"],
+    )
+    return identity, attributes
+
+
+def clean_text(text: str) -> str:
+    """Drop what no database keeps as text: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
