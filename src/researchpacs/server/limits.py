@@ -69,7 +69,10 @@ class LimitsMiddleware:
 
         problem = self._problem(scope)
         if problem is not None:
-            await error_response(Request(scope), problem)(scope, receive, guarded)
+            answer = error_response(Request(scope), problem)
+            # The body is not read, so nothing that follows can be told from it.
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, guarded)
         elif self._brings_files(scope):
             await self.app(scope, _counted(receive, self.limits.upload_bytes), guarded)
         else:

@@ -17,23 +17,23 @@ from starlette.routing import BaseRoute, Route
 import researchpacs
 from researchpacs.server.auth import needed_role
 
-__all__ = ["BODIES", "PATH", "QUERIES", "describe", "routes"]
+__all__ = ["BODIES", "PATH", "QUERIES", "describe", "fits", "routes"]
 
 PATH = "/openapi.json"
 
 _LEVEL = "/(patients|studies|series|instances)"
 _JSON = ("application/json",)
-BODIES: Sequence[tuple[str, str, tuple[str, ...]]] = (
-    ("POST", "/instances", ("application/dicom", "application/zip", "application/gzip", "multipart/form-data")),
-    ("POST", "/dicom-web/studies(/{study})?", ("multipart/related",)),
-    ("POST", "/tools/lookup", ("text/plain",)),
-    ("POST", "/jobs/.*", ()),
-    ("POST", f"{_LEVEL}/{{id}}/attachments/.*", ()),
-    ("PUT", f"{_LEVEL}/{{id}}/attachments/{{name}}", ("application/octet-stream",)),
-    ("PUT", f"{_LEVEL}/{{id}}/metadata/{{name}}", ("text/plain",)),
-    ("PUT", f"{_LEVEL}/{{id}}/labels/{{label}}", ()),
-    ("PUT", "/tools/log-level", ("text/plain",)),
-    ("POST|PUT", ".*", _JSON),
+BODIES: Sequence[tuple[tuple[str, ...], str, tuple[str, ...]]] = (
+    (("POST",), "/instances", ("application/dicom", "application/zip", "application/gzip", "multipart/form-data")),
+    (("POST",), "/dicom-web/studies(/{study})?", ("multipart/related",)),
+    (("POST",), "/tools/lookup", ("text/plain",)),
+    (("POST",), "/jobs/.*", ()),
+    (("POST",), f"{_LEVEL}/{{id}}/attachments/.*", ()),
+    (("PUT",), f"{_LEVEL}/{{id}}/attachments/{{name}}", ("application/octet-stream",)),
+    (("PUT",), f"{_LEVEL}/{{id}}/metadata/{{name}}", ("text/plain",)),
+    (("PUT",), f"{_LEVEL}/{{id}}/labels/{{label}}", ()),
+    (("PUT",), "/tools/log-level", ("text/plain",)),
+    (("POST", "PUT"), ".*", _JSON),
 )
 """Media types of bodies by method and path; the first that fits holds."""
 
@@ -115,6 +115,11 @@ def describe(answering: Iterable[BaseRoute]) -> dict[str, Any]:
     }
 
 
+def fits(pattern: str, path: str) -> bool:
+    """Whether a pattern of the tables is about a path; braces of its parameters stand for themselves."""
+    return re.fullmatch(pattern.replace("{", r"\{").replace("}", r"\}"), path) is not None
+
+
 def _answer(request: Request) -> Response:
     text = json.dumps(describe(request.app.routes), indent=1)
     return Response(text, media_type="application/json")
@@ -126,7 +131,7 @@ def _operation(method: str, path: str, tag: str) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ]
     if method == "GET":
-        queries = next((names for pattern, names in QUERIES if re.fullmatch(pattern, path)), ())
+        queries = next((names for pattern, names in QUERIES if fits(pattern, path)), ())
         parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in queries]
     operation: dict[str, Any] = {
         "operationId": f"{method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', path).rstrip('_')}",
@@ -138,15 +143,10 @@ def _operation(method: str, path: str, tag: str) -> dict[str, Any]:
             **{status: _error(told) for status, told in _ERRORS.items()},
         },
     }
-    kinds = next((kinds for methods, pattern, kinds in BODIES if _fits(methods, pattern, method, path)), ())
+    kinds = next((kinds for methods, pattern, kinds in BODIES if method in methods and fits(pattern, path)), ())
     if kinds:
         operation["requestBody"] = {"content": {kind: {"schema": {}} for kind in kinds}}
     return operation
-
-
-def _fits(methods: str, pattern: str, method: str, path: str) -> bool:
-    # Braces of path parameters stand for themselves.
-    return method in methods.split("|") and re.fullmatch(pattern, path) is not None
 
 
 def _error(told: str) -> dict[str, Any]:
