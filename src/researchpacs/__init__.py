@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from researchpacs import datasets, errors, reconstruct
     from researchpacs._pacs import Pacs, connect, show_versions, view
     from researchpacs.annotation import Measurement
+    from researchpacs.convert import to_dicom
     from researchpacs.dicom import codes
     from researchpacs.search import MISSING
     from researchpacs.viewer import Viewer, Window
@@ -42,6 +43,7 @@ __all__ = [
     "reconstruct",
     "restore",
     "show_versions",
+    "to_dicom",
     "view",
 ]
 
@@ -61,6 +63,7 @@ _HOMES = {
     "reconstruct": "reconstruct",
     "restore": "volume",
     "show_versions": "_pacs",
+    "to_dicom": "convert",
     "view": "_pacs",
 }
 _MODULES = {"codes", "datasets", "errors", "reconstruct"}

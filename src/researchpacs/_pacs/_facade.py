@@ -3,7 +3,7 @@
 import itertools
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +117,14 @@ class Pacs:
 
     # -- in and out ----------------------------------------------------------------------------------------------------
 
-    def ingest(self, sources: Any, *, copy: bool = True, progress: bool | None = None) -> "IngestReport":
+    def ingest(
+        self,
+        sources: Any,
+        *,
+        copy: bool = True,
+        convert: Mapping[str, Any] | None = None,
+        progress: bool | None = None,
+    ) -> "IngestReport":
         """Take instances in: the only door.
 
         Parameters
@@ -127,6 +134,9 @@ class Pacs:
             ground whatever the files are called.
         copy
             False leaves the files where they are and keeps references; they are never touched.
+        convert
+            Options of `researchpacs.to_dicom`, such as ``{"like": study, "modality": "MR"}``: makes instances of NIfTI,
+            PNG, JPEG, PDF, STL and MP4 files among the sources. Without it these are refused.
         progress
             Show a bar; by default in a notebook and on a terminal.
 
@@ -142,6 +152,7 @@ class Pacs:
         ConflictError
             An input named directly has the identity of a stored instance and other content; it is kept aside.
         """
+        from researchpacs.convert import file_converter
         from researchpacs.ingest import ingest
 
         return ingest(
@@ -152,6 +163,7 @@ class Pacs:
             workers=self._settings.workers,
             progress=progress,
             adapters=(self._annotation_datasets,),
+            convert=file_converter(convert),
             as_series=self._series_of,
         )
 

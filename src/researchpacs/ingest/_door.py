@@ -4,13 +4,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from researchpacs.ingest._convert import Converter, converted, explained
 from researchpacs.ingest._inputs import Adapter, DatasetInput, Input, PathInput, as_inputs
 from researchpacs.ingest._interrupt import interrupt_deferred
 from researchpacs.ingest._pool import check_all
 from researchpacs.ingest._progress import Progress
 from researchpacs.ingest._report import IngestReport
 from researchpacs.ingest._spool import spool_dataset, spool_stream
-from researchpacs.ingest._tasks import Task
+from researchpacs.ingest._tasks import FileTask, Task
 from researchpacs.ingest._walk import path_tasks
 from researchpacs.model import Incoming, Outcome, Refusal
 from researchpacs.storage.home import Home
@@ -27,6 +28,7 @@ def ingest(
     workers: int = 1,
     progress: bool | None = None,
     adapters: Sequence[Adapter] = (),
+    convert: Converter | None = None,
     as_series: Callable[[Sequence[str]], Sequence[object]] | None = None,
 ) -> IngestReport:
     """Check everything that sources name or hold, hand it to an archive and report.
@@ -48,6 +50,8 @@ def ingest(
         Show a bar; by default on a terminal and in a notebook.
     adapters
         What turns other objects into data sets.
+    convert
+        What turns files that are no DICOM into data sets; without it they are refused.
     as_series
         Turns SeriesInstanceUIDs into the handles of `IngestReport.series`.
 
@@ -66,7 +70,7 @@ def ingest(
         interrupt_deferred() as interrupted,
         home.workspace() as tmp,
         # Closed before the workspace goes: until then workers may write to it.
-        closing(_incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress)) as checked,
+        closing(_incoming(inputs, tmp=tmp, copy=copy, workers=workers, progress=progress, convert=convert)) as checked,
     ):
         outcomes = list(_outcomes(checked, store, interrupted))
     report = IngestReport(outcomes, as_series)
@@ -96,17 +100,27 @@ def incoming(
 
 
 def _incoming(
-    inputs: Sequence[Input], *, tmp: Path, copy: bool, workers: int, progress: bool | None
+    inputs: Sequence[Input],
+    *,
+    tmp: Path,
+    copy: bool,
+    workers: int,
+    progress: bool | None,
+    convert: Converter | None = None,
 ) -> Generator[Incoming | Refusal]:
     with Progress(wanted=progress) as bar:
-        tasks = bar.expect(_tasks(inputs, tmp=tmp, copy=copy))
+        tasks = bar.expect(_tasks(inputs, tmp=tmp, copy=copy, convert=convert))
         yield from bar.count(check_all(tasks, tmp=tmp, workers=workers))
 
 
-def _tasks(inputs: Sequence[Input], *, tmp: Path, copy: bool) -> Iterator[Task | Refusal]:
+def _tasks(inputs: Sequence[Input], *, tmp: Path, copy: bool, convert: Converter | None) -> Iterator[Task | Refusal]:
     for one in inputs:
         if isinstance(one, PathInput):
-            yield from path_tasks(one.path, one.source, copy=copy)
+            for task in path_tasks(one.path, one.source, copy=copy):
+                if convert is not None and isinstance(task, FileTask):
+                    yield from converted(task, convert, tmp)
+                else:
+                    yield task
         elif isinstance(one, DatasetInput):
             yield spool_dataset(one.dataset, one.source, tmp)
         else:
@@ -124,7 +138,7 @@ def _outcomes(
     def accepted() -> Iterator[Incoming]:
         for one in checked:
             if isinstance(one, Refusal):
-                refused.append(Outcome(one.source, "refused", one.reason))
+                refused.append(Outcome(one.source, "refused", explained(one)))
             else:
                 yield one
             if interrupted():

@@ -58,7 +58,11 @@ class Mesh:
             raise UnsupportedError(
                 f"a mesh is saved as .stl; other formats, such as {target.suffix or 'none'!r}, come later"
             )
-        target.write_bytes(_as_stl(self.points_lps[self.faces], self._doubled_normals()))
+        target.write_bytes(self.as_stl())
+
+    def as_stl(self) -> bytes:
+        """Give the bytes of a binary STL, in LPS mm."""
+        return _as_stl(self.points_lps[self.faces], self._doubled_normals())
 
     def _doubled_normals(self) -> NDArray[np.float64]:
         """(m, 3) Outward, twice as long as the area of the face."""
