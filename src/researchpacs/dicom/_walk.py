@@ -5,7 +5,7 @@ told apart as pydicom tells them, so that a data set that passes here holds the 
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
@@ -47,7 +47,7 @@ class PixelElement:
     """Of the element's tag."""
     length: int
     """Bytes of the value; where encapsulated, of all fragments without their item headers."""
-    fragments: int | None
+    fragments: int | None = None
     """Number of fragments without the Basic Offset Table; None for native pixel data."""
 
 
@@ -115,12 +115,26 @@ class Walk:
         self._item = struct.Struct(order + "HHI").unpack_from
         self._keep = frozenset(wanted) | PIXEL_TAGS
         self._position = start
-        self._levels = [_Level(window.size, implicit)]
+        self._top = _Level(window.size, implicit)
+        self._levels = [self._top]
         self._budget = Budget(start)
         self.elements: dict[int, bytes] = {}
         self.vrs: dict[int, bytes] = {}
         self.notes: dict[tuple[str, str], None] = {}
         self.pixels: dict[int, PixelElement] = {}
+        self._resumed = False
+
+    def resume(self, position: int, *, previous: int, creators: Iterable[tuple[int, bytes]]) -> None:
+        """Begin at a later element, the part before being sound: its last tag, its private creators by tag."""
+        self._resumed, self._position = True, position
+        self._top.previous = previous
+        for tag, creator in creators:
+            self._top.creators[tag] = _creator(creator)
+
+    @property
+    def count(self) -> int:
+        """Elements of the data set itself that were met."""
+        return self._top.count
 
     def run(self) -> None:
         """Walk to the end.
@@ -130,8 +144,8 @@ class Walk:
         InvalidInputError
             The structure is unsafe; the message names the tag and the byte.
         """
-        top = self._levels[0]
-        if top.end - self._position >= SHORT_FORM:
+        top = self._top
+        if not self._resumed and top.end - self._position >= SHORT_FORM:
             implicit = looks_implicit(self._window.take(self._position, SHORT_FORM))
             if implicit != top.implicit:
                 found, declared = ("implicit", "explicit") if implicit else ("explicit", "implicit")
@@ -348,12 +362,12 @@ class Walk:
         tag, vr, position, value, length = element
         top = len(self._levels) == 1
         if tag & 0x10000:
-            creator = self._window.take(value, min(length, MAX_VALUE_BYTES)).rstrip(b"\0 ").decode("latin-1")
+            creator = _creator(self._window.take(value, min(length, MAX_VALUE_BYTES)))
             level.creators[tag] = creator
             if tag < previous and has_private_sequences(creator):
                 refuse(tag, position, "is a private creator after the elements of its block")
         if top and tag in PIXEL_TAGS:
-            self.pixels[tag] = PixelElement(tag, vr, position, length, None)
+            self.pixels[tag] = PixelElement(tag, vr, position, length)
         elif top and tag in self._keep:
             if length > MAX_VALUE_BYTES:
                 self.note(name_of(tag), f"has {length} bytes, too long to be indexed")
@@ -367,6 +381,10 @@ class Walk:
             raise InvalidInputError(f"more than {MAX_ELEMENTS_OF_DATASET} elements in one data set at byte {position}")
         self._budget.spend(level.count - level.spent, position)
         level.spent = level.count
+
+
+def _creator(value: bytes) -> str:
+    return value.rstrip(b"\0 ").decode("latin-1")
 
 
 def refuse(tag: int, position: int, problem: str) -> NoReturn:

@@ -15,6 +15,7 @@ __all__ = [
     "SEQUENCE_TAGS",
     "UNDEFINED",
     "VR_FORMS",
+    "creators_of_sequences",
     "has_private_sequences",
     "is_known",
     "is_private_sequence",
@@ -55,7 +56,13 @@ def name_of(tag: int) -> str:
 
 def has_private_sequences(creator: str) -> bool:
     """Whether any private element of this creator is known to be a sequence."""
-    return any(known == creator for known, _ in _private_sequences())
+    return creator in creators_of_sequences()
+
+
+@cache
+def creators_of_sequences() -> frozenset[str]:
+    """Private creators of whom any element is known to be a sequence."""
+    return frozenset(creator for creator, _ in _private_sequences())
 
 
 @cache

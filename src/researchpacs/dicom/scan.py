@@ -7,7 +7,8 @@ values are walked over, never read.
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -16,6 +17,7 @@ from researchpacs.dicom._walk import Walk
 from researchpacs.dicom._walk_image import IMAGE_KEYWORDS, check_image
 from researchpacs.dicom._walk_inflate import inflate
 from researchpacs.dicom._walk_opening import Opening, read_opening
+from researchpacs.dicom._walk_quick import Walked, walk_quickly
 from researchpacs.dicom._walk_tags import name_of
 from researchpacs.dicom._walk_text import as_text, knows_character_set, problem_of
 from researchpacs.dicom._walk_window import Window
@@ -24,16 +26,17 @@ from researchpacs.errors import InvalidInputError
 
 __all__ = ["WANTED", "MediaDirectoryError", "Oddity", "Scan", "scan"]
 
-_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_NEEDED = frozenset(
-    tag_for_keyword(keyword) or 0 for keyword in (*_IDENTITY, "SOPClassUID", "SpecificCharacterSet", *IMAGE_KEYWORDS)
-)
+_IDENTITY = {"StudyInstanceUID": 0x0020000D, "SeriesInstanceUID": 0x0020000E, "SOPInstanceUID": 0x00080018}
+_SOP_CLASS = 0x00080016
+_CHARACTER_SET = 0x00080005
+_IMAGE_TAGS = tuple(tag_for_keyword(keyword) or 0 for keyword in IMAGE_KEYWORDS)
+_NEEDED = frozenset((*_IDENTITY.values(), _SOP_CLASS, _CHARACTER_SET, *_IMAGE_TAGS))
 WANTED: frozenset[int] = _NEEDED | {tag_for_keyword(keyword) or 0 for level in INDEXED.values() for keyword in level}
 """Tags that are kept by default: the identity, the character set, the image's shape, what an archive indexes."""
 
-_CHARACTER_SET = 0x00080005
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _MAX_UID_LENGTH = 64
+_LONGEST_REMEMBERED = 256
 _PIXELS_BY_PREFERENCE = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 
 
@@ -71,6 +74,11 @@ class Scan:
     """Explicit VR of the wanted elements, empty for one without."""
     little_endian: bool = True
     """Byte order of the data set."""
+    known_texts: Mapping[int, str] = field(repr=False, default_factory=dict)
+    """What `text` gives, by tag, as far as it is known already."""
+    table: bytes | None = field(repr=False, default=None)
+    """Tag, first and last byte of all elements but the pixels, as native 32-bit numbers; None where the structure is
+    not that plain."""
 
     def has(self, keyword: str) -> bool:
         """Whether an attribute that was wanted is present, be it without a value."""
@@ -83,15 +91,22 @@ class Scan:
         the attribute is absent or was not wanted.
         """
         tag = tag_for_keyword(keyword)
-        if tag is None or not (value := self.elements.get(tag)):
+        if tag is None:
             return ""
-        little_endian = self.little_endian or tag >> 16 == 2
-        return as_text(
-            value,
-            _vr_of(tag, self.vrs.get(tag, b"")),
-            self.elements.get(_CHARACTER_SET, b""),
-            little_endian=little_endian,
-        )
+        known = self.known_texts.get(tag)
+        return self._text(tag) if known is None else known
+
+    def texts(self, tags: Mapping[str, int]) -> dict[str, str]:
+        """Decode many attributes, as `text` does each: by what they are called, their tags."""
+        known = self.known_texts
+        found = {name: known.get(tag) for name, tag in tags.items()}
+        return {name: self._text(tags[name]) if text is None else text for name, text in found.items()}
+
+    def _text(self, tag: int) -> str:
+        if not (value := self.elements.get(tag)):
+            return ""
+        character_set = self.elements.get(_CHARACTER_SET, b"")
+        return _text(tag, self.vrs.get(tag, b""), value, character_set, self.little_endian)
 
 
 def scan(file: BinaryIO, *, wanted: Collection[int] = WANTED) -> Scan:
@@ -114,38 +129,57 @@ def scan(file: BinaryIO, *, wanted: Collection[int] = WANTED) -> Scan:
         A DICOMDIR.
     """
     window = Window(file)
+    needed = _needed(frozenset(wanted))
+    walked = walk_quickly(window, needed) or _walk(file, window, needed)
+    return _checked(walked, window.size)
+
+
+@lru_cache(maxsize=64)
+def _needed(wanted: frozenset[int]) -> frozenset[int]:
+    return _NEEDED | wanted
+
+
+def _walk(file: BinaryIO, window: Window, wanted: frozenset[int]) -> Walked:
     opening = read_opening(window)
     if opening.sop_class_uid == _MEDIA_DIRECTORY:
         raise MediaDirectoryError("a DICOMDIR lists instances and is none itself")
     with _data_set(file, window, opening) as (source, start):
-        walk = Walk(
-            source,
-            start,
-            implicit=opening.implicit,
-            little_endian=opening.little_endian,
-            wanted=_NEEDED.union(wanted),
-        )
+        walk = Walk(source, start, implicit=opening.implicit, little_endian=opening.little_endian, wanted=wanted)
         for note in opening.notes:
             walk.note(*note)
         walk.run()
-    pixels = next((walk.pixels[tag] for tag in _PIXELS_BY_PREFERENCE if tag in walk.pixels), None)
-    found = Scan(
+    return Walked(
         transfer_syntax_uid=opening.transfer_syntax_uid,
-        size=window.size,
         dataset_offset=opening.dataset_offset,
-        header_length=window.size if pixels is None or opening.deflated else pixels.offset,
-        elements={**opening.elements, **walk.elements},
-        issues=(),
-        vrs=walk.vrs,
+        deflated=opening.deflated,
         little_endian=opening.little_endian,
+        elements={**opening.elements, **walk.elements},
+        vrs=walk.vrs,
+        pixels=walk.pixels,
+        notes=list(walk.notes),
+        doubtful=list(walk.vrs),
     )
-    _check_identity(found)
-    notes = [*walk.notes, *_meta_problems(found), *_value_problems(found)]
+
+
+def _checked(walked: Walked, size: int) -> Scan:
+    """Look at what the walk found: the identity, values against their VRs, pixels against their bytes."""
+    _check_identity(walked)
+    pixels = next((walked.pixels[tag] for tag in _PIXELS_BY_PREFERENCE if tag in walked.pixels), None)
+    notes = [*walked.notes, *_meta_problems(walked), *_value_problems(walked)]
     if pixels is not None:
-        notes += check_image(
-            pixels, found.transfer_syntax_uid, _numbers(found), found.text("PhotometricInterpretation")
-        )
-    return replace(found, issues=tuple(Oddity(*note) for note in notes))
+        notes += check_image(pixels, walked.transfer_syntax_uid, *_image(walked))
+    return Scan(
+        transfer_syntax_uid=walked.transfer_syntax_uid,
+        size=size,
+        dataset_offset=walked.dataset_offset,
+        header_length=size if pixels is None or walked.deflated else pixels.offset,
+        elements=walked.elements,
+        issues=tuple(Oddity(*note) for note in notes) if notes else (),
+        vrs=walked.vrs,
+        little_endian=walked.little_endian,
+        known_texts=walked.texts,
+        table=walked.table,
+    )
 
 
 @contextlib.contextmanager
@@ -161,43 +195,87 @@ def _data_set(file: BinaryIO, window: Window, opening: Opening) -> Iterator[tupl
         yield Window(inflated), 0
 
 
-def _check_identity(found: Scan) -> None:
-    if found.text("SOPClassUID") == _MEDIA_DIRECTORY:
+def _check_identity(walked: Walked) -> None:
+    if _text_in(walked, _SOP_CLASS) == _MEDIA_DIRECTORY:
         raise MediaDirectoryError("a DICOMDIR lists instances and is none itself")
-    for keyword in _IDENTITY:
-        uid = found.text(keyword)
+    for keyword, tag in _IDENTITY.items():
+        uid = _text_in(walked, tag)
         if not uid:
             raise InvalidInputError(f"{keyword} is missing or empty, so that the instance has no identity")
         if len(uid) > _MAX_UID_LENGTH:
             raise InvalidInputError(f"{keyword} has {len(uid)} characters where a UID has at most {_MAX_UID_LENGTH}")
 
 
-def _numbers(found: Scan) -> dict[str, int]:
-    """Read the numeric attributes of the image; one that is no number is left out."""
-    numbers = {}
-    for keyword in IMAGE_KEYWORDS:
+def _image(walked: Walked) -> tuple[Mapping[str, int], str]:
+    """The numeric attributes of the image, those that are numbers, and its photometric interpretation."""
+    elements, vrs = walked.elements, walked.vrs
+    return _image_of(
+        tuple([elements.get(tag) for tag in _IMAGE_TAGS]),
+        tuple([vrs.get(tag, b"") for tag in _IMAGE_TAGS]),
+        elements.get(_CHARACTER_SET, b""),
+        walked.little_endian,
+    )
+
+
+@lru_cache(maxsize=256)
+def _image_of(
+    values: tuple[bytes | None, ...], vrs: tuple[bytes, ...], character_set: bytes, little_endian: bool
+) -> tuple[Mapping[str, int], str]:
+    numbers, photometric_interpretation = {}, ""
+    for keyword, tag, value, vr in zip(IMAGE_KEYWORDS, _IMAGE_TAGS, values, vrs, strict=True):
+        text = _text(tag, vr, value or b"", character_set, little_endian)
+        if keyword == "PhotometricInterpretation":
+            photometric_interpretation = text
         with contextlib.suppress(ValueError):
-            numbers[keyword] = int(found.text(keyword))
-    return numbers
+            numbers[keyword] = int(text)
+    return numbers, photometric_interpretation
 
 
-def _meta_problems(found: Scan) -> Iterator[tuple[str, str]]:
-    for meta, keyword in (
-        ("MediaStorageSOPInstanceUID", "SOPInstanceUID"),
-        ("MediaStorageSOPClassUID", "SOPClassUID"),
+def _meta_problems(walked: Walked) -> Iterator[tuple[str, str]]:
+    for meta, keyword, tag in (
+        (0x00020003, "SOPInstanceUID", 0x00080018),
+        (0x00020002, "SOPClassUID", _SOP_CLASS),
     ):
-        if (declared := found.text(meta)) and declared != found.text(keyword):
-            yield meta, f"is not the {keyword} of the data set"
+        if (declared := _text_in(walked, meta)) and declared != _text_in(walked, tag):
+            yield name_of(meta), f"is not the {keyword} of the data set"
 
 
-def _value_problems(found: Scan) -> Iterator[tuple[str, str]]:
-    if not knows_character_set(found.elements.get(_CHARACTER_SET, b"")):
+def _value_problems(walked: Walked) -> Iterator[tuple[str, str]]:
+    if not _knows_character_set(walked.elements.get(_CHARACTER_SET, b"")):
         yield "SpecificCharacterSet", "is unknown, so that text is read as Latin-1"
-    for tag, vr in found.vrs.items():
-        if problem := problem_of(found.elements[tag], _vr_of(tag, vr)):
+    for tag in walked.doubtful:
+        if problem := _problem_of(walked.elements[tag], _vr_of(tag, walked.vrs[tag])):
             yield name_of(tag), problem
 
 
+_knows_character_set = lru_cache(maxsize=256)(knows_character_set)
+_problem_of = lru_cache(maxsize=4096)(problem_of)
+
+
+def _text_in(walked: Walked, tag: int) -> str:
+    if (known := walked.texts.get(tag)) is not None:
+        return known
+    elements = walked.elements
+    if not (value := elements.get(tag)):
+        return ""
+    return _text(tag, walked.vrs.get(tag, b""), value, elements.get(_CHARACTER_SET, b""), walked.little_endian)
+
+
+def _text(tag: int, vr: bytes, value: bytes, character_set: bytes, little_endian: bool) -> str:
+    if len(value) > _LONGEST_REMEMBERED:
+        return _decoded(tag, vr, value, character_set, little_endian)
+    return _remembered(tag, vr, value, character_set, little_endian)
+
+
+def _decoded(tag: int, vr: bytes, value: bytes, character_set: bytes, little_endian: bool) -> str:
+    return as_text(value, _vr_of(tag, vr), character_set, little_endian=little_endian or tag >> 16 == 2)
+
+
+# An instance mostly repeats its series.
+_remembered = lru_cache(maxsize=16_384)(_decoded)
+
+
+@lru_cache(maxsize=4096)
 def _vr_of(tag: int, explicit: bytes) -> str:
     """Value representation that pydicom decodes an element with."""
     if explicit not in (b"", b"UN"):
