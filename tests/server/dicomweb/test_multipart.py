@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from researchpacs.errors import InvalidInputError
-from researchpacs.server.dicomweb._multipart import (
+from researchpacs.server.multipart import (
     Begin,
     Data,
     End,

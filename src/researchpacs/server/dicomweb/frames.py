@@ -16,10 +16,10 @@ from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._json import bulk_value
 from researchpacs.server.dicomweb._media import Wanted, wanted_by
-from researchpacs.server.dicomweb._multipart import Part, written_size
 from researchpacs.server.dicomweb._resources import instance_url, named_instance, root_url
 from researchpacs.server.dicomweb._syntaxes import BARE, EXPLICIT, can_become, frame_media_type, is_native
 from researchpacs.server.dicomweb.retrieve import multipart_answer
+from researchpacs.server.multipart import Part, written_size
 
 __all__ = ["bulk_data", "frame_numbers", "frames"]
 

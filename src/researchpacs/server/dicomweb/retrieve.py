@@ -15,9 +15,9 @@ from researchpacs.server.dicomweb._answers import DICOM_JSON, RequestError, enco
 from researchpacs.server.dicomweb._instance import OpenInstance, chunks_of, size_of
 from researchpacs.server.dicomweb._json import Attribute, json_of
 from researchpacs.server.dicomweb._media import Wanted, first_taken, quoted, wanted_by
-from researchpacs.server.dicomweb._multipart import Part, gathered, new_boundary, written, written_size
 from researchpacs.server.dicomweb._resources import instance_url, named_instances, root_url
 from researchpacs.server.dicomweb._syntaxes import EXPLICIT, can_become, is_native
+from researchpacs.server.multipart import Part, gathered, new_boundary, written, written_size
 
 __all__ = ["metadata", "multipart_answer", "retrieve", "whole_file"]
 

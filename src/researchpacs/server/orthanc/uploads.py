@@ -1,6 +1,5 @@
 """``POST /instances``: one instance, a zip archive of many, either of them in gzip, or a form with files."""
 
-import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +16,7 @@ from researchpacs.model import Outcome
 from researchpacs.server.intake import is_for_want_of_space, store_files, store_spool
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.errors import OrthancError
+from researchpacs.server.orthanc.forms import is_form, read_form
 from researchpacs.server.together import workspace
 
 if TYPE_CHECKING:
@@ -31,17 +30,23 @@ _CHUNK = 1 << 20
 _SMALL = 64 << 20
 _RATIO = 200
 """How much larger than itself a body may inflate to, once it is not small."""
+_LARGEST = 16 << 30
+_MEMBERS = 10_000
+_BLOCK = 1 << 16
+"""Of a gzip body at once: zlib copies what it could not yet take."""
 
 
 def routes(pacs: "Pacs") -> list[Route]:
     """The routes of this module."""
 
     async def upload(request: Request) -> Response:
-        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            async with request.form(max_files=100_000, max_fields=1000) as form:
-                files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-                outcomes = await run_in_threadpool(_store_form, pacs, files)
-            return _answer(outcomes, many=len(outcomes) > 1)
+        if is_form(request):
+            with workspace(pacs.archive) as tmp:
+                files = await read_form(request, tmp, lambda spool: _store_file(pacs, spool))
+            if not files:
+                raise OrthancError.bad_format("the form has no file")
+            outcomes = [outcome for found, _ in files for outcome in found]
+            return _answer(outcomes, many=len(files) > 1 or files[0][1])
         with workspace(pacs.archive) as tmp, _spool(tmp) as spool:
             async for chunk in request.stream():
                 if spool.waits_for_disk(len(chunk)):
@@ -63,15 +68,12 @@ def _spool(tmp: Path) -> Iterator[Spool]:
         spool.discard()  # what was stored has another name now
 
 
-def _store_form(pacs: "Pacs", files: Sequence[UploadFile]) -> list[Outcome]:
-    if not files:
-        raise OrthancError.bad_format("the form has no file")
-    outcomes: list[Outcome] = []
-    for file in files:
-        with workspace(pacs.archive) as tmp, _spool(tmp) as spool:
-            shutil.copyfileobj(file.file, spool, _CHUNK)
-            outcomes += _store_body(pacs, spool)[0]
-    return outcomes
+def _store_file(pacs: "Pacs", file: Spool) -> tuple[list[Outcome], bool]:
+    """Store a file of a form; what is wrong with one is not the others' fault."""
+    try:
+        return _store_body(pacs, file)
+    except OrthancError as error:
+        return [Outcome("<form>", "refused", error.details)], False
 
 
 def _store_body(pacs: "Pacs", body: Spool) -> tuple[list[Outcome], bool]:
@@ -102,24 +104,28 @@ def _inflate(body: Spool, target: Spool) -> None:
 
 
 def _inflate_file(body: BinaryIO, target: Spool) -> None:
-    engine = zlib.decompressobj(wbits=31)
-    taken = given = 0
-    while data := body.read(_CHUNK):
+    engine, begun = zlib.decompressobj(wbits=31), False
+    taken = given = members = 0
+    while data := body.read(_BLOCK):
         taken += len(data)
         while data:
             try:
                 block = engine.decompress(data, _CHUNK)
             except zlib.error:
                 raise OrthancError.bad_format("the gzip body is damaged") from None
+            begun = True
             target.write(block)
             given += len(block)
-            if given > max(_SMALL, _RATIO * taken):
-                raise OrthancError.bad_format(f"the gzip body inflates to more than {_RATIO} times its size")
+            if given > min(_LARGEST, max(_SMALL, _RATIO * taken)):
+                raise OrthancError.bad_format("the gzip body inflates to more than a body may")
             data = engine.unconsumed_tail
             if engine.eof:
+                members += 1
+                if members > _MEMBERS:
+                    raise OrthancError.bad_format(f"the gzip body has more than {_MEMBERS} members")
                 data = engine.unused_data
-                engine = zlib.decompressobj(wbits=31)
-    if given == 0 or engine.unconsumed_tail:
+                engine, begun = zlib.decompressobj(wbits=31), False
+    if given == 0 or begun:  # a member that does not end was cut off
         raise OrthancError.bad_format("the gzip body is damaged")
 
 
