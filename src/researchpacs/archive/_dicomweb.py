@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote, unquote
 
 import requests
@@ -29,7 +29,7 @@ from researchpacs.archive._remote_http import (
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
 from researchpacs.errors import InvalidInputError, NotFoundError, RemoteError, UnsupportedError
-from researchpacs.model import Identity
+from researchpacs.model import Identity, Level
 
 __all__ = ["DicomwebServer"]
 
@@ -247,6 +247,14 @@ class DicomwebServer:
                 if error.status in (405, 501):
                     raise UnsupportedError(f"{self.address.root} does not let instances be deleted") from None
                 raise
+
+    def labels(self) -> NoReturn:
+        """Refuse: DICOMweb knows no labels."""
+        raise UnsupportedError(f"{self.address.root} keeps no labels")
+
+    def put_label(self, level: Level, name: str, label: str, *, present: bool) -> NoReturn:
+        """Refuse: DICOMweb knows no labels."""
+        raise UnsupportedError(f"{self.address.root} keeps no labels")
 
     def close(self) -> None:
         """Close the connections."""

@@ -81,6 +81,21 @@ class Labels:
             _announce(con, set(gone))
         return len(gone)
 
+    def replace(self, wanted: Mapping[Subject, Collection[str]]) -> None:
+        """Give objects these labels, and take all others off the archive's objects."""
+        with self._ledger.writing() as con:
+            stands: dict[Subject, set[str]] = {}
+            for row in con.execute("select level, owner, label from labels"):
+                stands.setdefault(Subject(row["level"], row["owner"]), set()).add(row["label"])
+            changed = {
+                one for one in stands.keys() | wanted.keys() if stands.get(one, set()) != set(wanted.get(one, ()))
+            }
+            for subject in changed:
+                con.execute("delete from labels where level = ? and owner = ?", (subject.level, subject.owner))
+                for label in wanted.get(subject, ()):
+                    _insert(con, subject, check_label(label))
+            _announce(con, changed)
+
     def of(self, subject: Subject) -> list[str]:
         """The labels of one object, in alphabetical order."""
         return self.of_all([subject])[subject]

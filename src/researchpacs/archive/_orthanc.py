@@ -25,13 +25,15 @@ from researchpacs.archive._remote_http import (
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
 from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError, UnsupportedError
-from researchpacs.model import Identity
+from researchpacs.model import Identity, Level
 
 __all__ = ["OrthancServer"]
 
 _PAGE = 1000
 _SERIES_PAGE = 200
 _MAX_HEADER = 512 << 20
+_LEVELS: Mapping[Level, str] = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "Instance"}
+_PLURAL: Mapping[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
 _PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
 
 
@@ -64,8 +66,9 @@ class OrthancServer:
         UnsupportedError
             It is no Orthanc.
         """
-        self.system()
-        return frozenset({"delete", "original-headers", "shared-uids"})
+        # One without labels takes no notice of them in a question, and would answer with everything.
+        labels = {"label-feed", "labels"} if self.system().get("HasLabels") is True else set()
+        return frozenset({"delete", "original-headers", "shared-uids", *labels})
 
     def system(self) -> dict[str, Any]:
         """What it says of itself.
@@ -226,6 +229,23 @@ class OrthancServer:
         for name in names:
             with contextlib.suppress(NotFoundError):
                 self._ask("delete", "to delete an instance", name)
+
+    def labels(self) -> Mapping[tuple[Level, str], set[str]]:
+        """All labels, by level and name: which there are, and what has each."""
+        found: dict[tuple[Level, str], set[str]] = {}
+        for label in self._json("its labels", "tools/labels"):
+            for level, word in _LEVELS.items():
+                question = {"Level": word, "Query": {}, "Labels": [label], "LabelsConstraint": "All"}
+                answer = self._ask("post", "what has a label", "tools/find", json=question)
+                with telling_http_errors(self.address, "what has a label"):
+                    names = answer.json()
+                for name in names:
+                    found.setdefault((level, name), set()).add(label)
+        return found
+
+    def put_label(self, level: Level, name: str, label: str, *, present: bool) -> None:
+        """Put a label on an object, or take it off."""
+        self._ask("put" if present else "delete", "to change a label", f"{_PLURAL[level]}/{name}/labels/{label}")
 
     def close(self) -> None:
         """Close the connections."""

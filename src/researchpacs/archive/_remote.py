@@ -16,10 +16,12 @@ from typing import Any, NoReturn
 from filelock import FileLock
 
 from researchpacs.archive._content import OTHER
+from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_cache import ByteCache
 from researchpacs.archive._remote_frames import forget_frames, name_in, server_of
 from researchpacs.archive._remote_instance import Seen, seen_of
+from researchpacs.archive._remote_labels import RemoteLabels
 from researchpacs.archive._remote_same import is_same
 from researchpacs.archive._remote_seen import SeenLedger
 from researchpacs.archive._remote_server import Depth
@@ -39,6 +41,7 @@ from researchpacs.storage.home import Home
 __all__ = ["RemoteArchive"]
 
 _LISTING_S = 600.0
+_LABELS_S = 10.0
 _HEADER_BYTES = 64 << 20
 
 _log = logging.getLogger(__name__)
@@ -68,8 +71,9 @@ class RemoteArchive:
         self._seen = SeenLedger(home.ledger_path, address)
         self._one = threading.RLock()
         self._file_lock = FileLock(home.path / "remote.lock", thread_local=False)
+        self._labels = RemoteLabels(self._seen.ledger, self._server)
         self._headers = ByteCache(_HEADER_BYTES)
-        self._looked = self._listed = float("-inf")
+        self._looked = self._listed = self._labels_seen = float("-inf")
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -178,6 +182,10 @@ class RemoteArchive:
         self._look()
         return self._seen.last_change()
 
+    def label_changes(self, since: int) -> Sequence[LabelChange]:
+        """The labels of the objects whose labels changed after sequence number `since`."""
+        return self.labels.changed_since(since)
+
     def refresh(self) -> None:
         """Compare everything that is known with what the server has: new, deleted, modified."""
         forget_frames()
@@ -219,6 +227,9 @@ class RemoteArchive:
         differs = count is not None and count != self._seen.count()
         if differs or depth != "counted" or cursor.get("unlisted"):
             self._reconcile(cursor, depth)
+        if "labels" in self.capabilities and (depth != "counted" or self._labels_seen + _LABELS_S < time.monotonic()):
+            self._labels.follow()
+            self._labels_seen = time.monotonic()
 
     def _reconcile(self, cursor: Mapping[str, Any], depth: Depth) -> None:
         """Make what is known equal to what is there; where it is cut short the next look goes on."""
@@ -270,11 +281,17 @@ class RemoteArchive:
     # -- keep ---------------------------------------------------------------------------------------------------------
 
     @property
-    def labels(self) -> NoReturn:
-        """Refuse: labels are in the ledger of an archive that is here."""
-        raise UnsupportedError(
-            f"labels cannot be set through {self.address.root}; ingest into a local archive for that"
-        )
+    def labels(self) -> RemoteLabels:
+        """The labels that the server keeps.
+
+        Raises
+        ------
+        UnsupportedError
+            It keeps none: Orthanc does from 1.12 on, DICOMweb does not.
+        """
+        if "labels" not in self.capabilities:
+            raise UnsupportedError(f"{self.address.root} keeps no labels; Orthanc does from 1.12 on")
+        return self._labels
 
     @property
     def ledger(self) -> NoReturn:

@@ -22,6 +22,7 @@ from researchpacs.storage.ledger import Ledger
 
 __all__ = ["SeenLedger"]
 
+_SCRIPTS = ("_remote_seen.sql", "_remote_labels.sql")
 _CHANGES = """
 select seq, 'stored' as kind, key, patient_id, issuer, study_uid, series_uid, sop_uid
 from instances
@@ -80,9 +81,10 @@ class SeenLedger:
 
     def __init__(self, path: Path, address: Address) -> None:
         self._address = address
-        self._ledger = Ledger(path)
-        script = resources.files("researchpacs.archive").joinpath("_remote_seen.sql").read_text(encoding="utf-8")
-        self._ledger.migrate("remote", (script,))
+        self.ledger = Ledger(path)
+        folder = resources.files("researchpacs.archive")
+        scripts = [folder.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS]
+        self.ledger.migrate("remote", scripts)
 
     # -- write --------------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class SeenLedger:
         count
             How many are new or changed.
         """
-        with self._ledger.writing() as con:
+        with self.ledger.writing() as con:
             count = sum(_take(con, one) for one in found)
             for name, (version, reason) in refused.items():
                 _remove(con, con.execute("select * from instances where name = ?", (name,)).fetchall())
@@ -114,7 +116,7 @@ class SeenLedger:
     def remove(self, names: Collection[str]) -> int:
         """Forget instances by name, and announce it; how many there were."""
         wanted = json.dumps(list(names))
-        with self._ledger.writing() as con:
+        with self.ledger.writing() as con:
             query = "select * from instances where name in (select value from json_each(?))"
             rows = con.execute(query, (wanted,)).fetchall()
             _remove(con, rows)
@@ -125,39 +127,39 @@ class SeenLedger:
 
     def cursor(self) -> dict[str, Any]:
         """How far the server has been followed."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             (text,) = con.execute("select cursor from feed").fetchone()
         found: dict[str, Any] = json.loads(text)
         return found
 
     def versions(self) -> dict[str, str]:
         """Version by name of everything seen, refused ones included."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             rows = con.execute("select name, version from instances union all select name, version from refused")
             return dict(rows.fetchall())
 
     def count(self) -> int:
         """How many instances were seen, refused ones included."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             query = "select (select count(*) from instances) + (select count(*) from refused)"
             (count,) = con.execute(query).fetchone()
         return int(count)
 
     def refused(self) -> dict[str, str]:
         """Reason by name of what the server holds and the guarded scan does not let in."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             return dict(con.execute("select name, reason from refused order by name").fetchall())
 
     def rows(self, keys: Sequence[str]) -> dict[str, Stored]:
         """What is known of instances, by key."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             query = "select * from instances where key in (select value from json_each(?))"
             found = con.execute(query, (json.dumps(list(keys)),)).fetchall()
         return {row["key"]: _stored(row) for row in found}
 
     def locate(self, names: Sequence[str]) -> list[Location]:
         """Where the instances of these UIDs or keys are, in the same order."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             rows = con.execute(_BY_NAME, {"names": json.dumps(list(names))}).fetchall()
         by_name: dict[str, list[sqlite3.Row]] = {}
         for row in rows:
@@ -175,7 +177,7 @@ class SeenLedger:
         InvalidInputError
             More than one object has it.
         """
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             rows = con.execute(_BELOW[level], {"uid": uid}).fetchall()
         if not rows:
             raise NotFoundError(f"no {level} with this identifier is in the archive")
@@ -187,14 +189,14 @@ class SeenLedger:
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             return iter(find_rows(con, query))
 
     def changes(self, since: int, limit: int) -> Changes:
         """What was seen and what was gone after sequence number `since`, oldest first."""
         if limit < 1:
             raise InvalidInputError("limit is the largest number of changes wanted, at least 1")
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             feed_id, newest = con.execute("select feed_id, last from feed").fetchone()
             rows = con.execute(_CHANGES, {"since": since, "limit": limit}).fetchall()
         items = tuple(Change(row["seq"], row["kind"], row["key"], _identity(row)) for row in rows)
@@ -203,13 +205,13 @@ class SeenLedger:
 
     def last_change(self) -> tuple[str, int]:
         """The feed's id and its highest sequence number."""
-        with self._ledger.reading() as con:
+        with self.ledger.reading() as con:
             feed_id, last = con.execute("select feed_id, last from feed").fetchone()
         return feed_id, last
 
     def close(self) -> None:
         """Give back the ledger's files."""
-        self._ledger.close()
+        self.ledger.close()
 
     def _location(self, row: sqlite3.Row) -> Location:
         return Location(

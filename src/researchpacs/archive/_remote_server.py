@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_instance import Fetched
-from researchpacs.model import Identity
+from researchpacs.model import Identity, Level
 
 __all__ = ["Depth", "Feed", "FrameBytes", "Listing", "Sent", "Server"]
 
@@ -118,6 +118,14 @@ class Server(Protocol):
 
     def delete(self, names: Collection[str]) -> None:
         """Delete instances."""
+        ...
+
+    def labels(self) -> Mapping[tuple[Level, str], set[str]]:
+        """All labels by level and Orthanc's name; asked only of a server that can ``"labels"``."""
+        ...
+
+    def put_label(self, level: Level, name: str, label: str, *, present: bool) -> None:
+        """Put a label on an object, or take it off; asked only of a server that can ``"labels"``."""
         ...
 
     def close(self) -> None:
