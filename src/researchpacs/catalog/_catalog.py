@@ -87,13 +87,12 @@ class Catalog:
             raise InvalidInputError("a query is a text, as in sql('select count(*) from series')")
         self.catch_up()
         bound = {name: as_bindable(value) for name, value in params.items()}
-        with self._using, telling_sql_errors(query):
-            con = self._at_home()
+        with self._using, telling_sql_errors(query, con := self._at_home()):
             refuse_transactions(query)
             self._astray = may_stray(query)
             relation = con.sql(query, params=bound) if bound else con.sql(query)
             touches_persons = self._touches_persons(query)
-            return Result(relation, self._using, query=query, touches_persons=touches_persons)
+            return Result(relation, con, self._using, query=query, touches_persons=touches_persons)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
@@ -116,8 +115,8 @@ class Catalog:
         if keeps_frames and (known := self._archive.frames(series_uid)) is not None:
             return known
         self.catch_up()
-        with self._using, telling_sql_errors("frames"):
-            found = frames_of_series(self._reader(), series_uid)
+        with self._using, telling_sql_errors("frames", con := self._reader()):
+            found = frames_of_series(con, series_uid)
         if keeps_frames and self._reached:
             self._archive.remember_frames(series_uid, records_of(found), self._reached[1])
         return [frame for frame, _ in found]

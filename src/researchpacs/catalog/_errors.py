@@ -25,7 +25,7 @@ _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mism
 
 
 @contextmanager
-def telling_sql_errors(query: str) -> Iterator[None]:
+def telling_sql_errors(query: str, con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Turn an error of the user's SQL into InvalidInputError, and what DuckDB makes of Ctrl+C back into that."""
     try:
         yield
@@ -33,6 +33,8 @@ def telling_sql_errors(query: str) -> Iterator[None]:
         raise InvalidInputError(_message(error, query)) from _without_values(error)
     except (RuntimeError, UnicodeError) as error:
         if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
+            # Its other threads go on with the query otherwise, and the next one waits for them.
+            con.interrupt()
             raise KeyboardInterrupt from None
         # pybind11's word for text that is not UTF-8; it may quote the text.
         raise InvalidInputError(

@@ -29,6 +29,7 @@ class Result:
     def __init__(
         self,
         relation: "duckdb.DuckDBPyRelation | None",
+        con: "duckdb.DuckDBPyConnection",
         lock: RLock,
         *,
         query: str,
@@ -36,6 +37,7 @@ class Result:
         rows: int = ROWS,
     ) -> None:
         self._relation = relation
+        self._con = con
         self._lock = lock
         self._query = query
         self._touches_persons = touches_persons
@@ -43,7 +45,7 @@ class Result:
 
     def showing(self, rows: int) -> "Result":
         """The same answer with a repr of so many rows."""
-        return Result(self._relation, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows)
+        return Result(self._relation, self._con, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows)
 
     @property
     def columns(self) -> list[str]:
@@ -56,7 +58,7 @@ class Result:
             import pandas as pd
 
             return pd.DataFrame()
-        with self._lock, telling_sql_errors(self._query):
+        with self._lock, telling_sql_errors(self._query, self._con):
             return self._relation.df()
 
     def arrow(self) -> "pa.Table":
@@ -65,7 +67,7 @@ class Result:
             import pyarrow as pa
 
             return pa.table({})
-        with self._lock, telling_sql_errors(self._query):
+        with self._lock, telling_sql_errors(self._query, self._con):
             return self._relation.to_arrow_table()
 
     def pl(self) -> "pl.DataFrame":
@@ -80,7 +82,7 @@ class Result:
         """All rows as tuples."""
         if self._relation is None:
             return []
-        with self._lock, telling_sql_errors(self._query):
+        with self._lock, telling_sql_errors(self._query, self._con):
             return self._relation.fetchall()
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class Result:
     def _shown(self) -> tuple[list[list[Any]], str]:
         """The first rows and a caption."""
         assert self._relation is not None
-        with self._lock, telling_sql_errors(self._query):
+        with self._lock, telling_sql_errors(self._query, self._con):
             rows = self._relation.limit(self._rows).fetchall()
             (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == self._rows else (len(rows),)
         hidden = [self._hides(name, str(kind)) for name, kind in zip(self.columns, self._relation.types, strict=True)]
