@@ -45,7 +45,9 @@ class Result:
 
     def showing(self, rows: int) -> "Result":
         """The same answer with a repr of so many rows."""
-        return Result(self._relation, self._con, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows)
+        return Result(
+            self._relation, self._con, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows
+        )
 
     @property
     def columns(self) -> list[str]:
