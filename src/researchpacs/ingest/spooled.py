@@ -90,11 +90,16 @@ class Spool:
         self._file.close()
         return self.path
 
+    def hand_over(self) -> None:
+        """Leave the file to the archive, which gives it its place or removes it."""
+        self._memory = self._file = None
+
     def discard(self) -> None:
-        """Forget the bytes, and remove the file if it is still where it was."""
+        """Forget the bytes, and remove the file unless it was handed over."""
         self._memory = None
         if self._file is not None:
             self._file.close()
+            self._file = None
             self.path.unlink(missing_ok=True)
 
     def _fill_file(self, memory: io.BytesIO) -> None:
@@ -136,6 +141,5 @@ def _checked(spool: Spool, source: str, *, durable: bool) -> Incoming:
 
 
 def _hashes(content: bytes, found: Scan) -> Hashes:
-    whole = in_background(hashlib.sha256, content)
-    dataset = hashlib.sha256(memoryview(content)[found.dataset_offset :])
-    return Hashes(whole.result().hexdigest(), dataset.hexdigest(), len(content))
+    dataset = memoryview(content)[found.dataset_offset :]
+    return Hashes(hashlib.sha256(content).hexdigest(), hashlib.sha256(dataset).hexdigest(), len(content))

@@ -1,16 +1,17 @@
 """Connections that ask for nothing, or take nothing, keep nobody out: uvicorn's protocol with the deadlines it lacks.
 
-A connection is ended where no whole request head has come in time, where a body stops coming, or where an answer is not
-taken. When there are as many as allowed, those without a request give way to new ones.
+A connection is ended where no whole request head has come in time, where a head or what frames a body is too long,
+where a body stops coming, or where an answer is not taken. When there are as many as allowed, those without a request
+give way to new ones.
 """
 
 import asyncio
 from typing import Any, cast
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from researchpacs.server.limits import SAFE_HEADERS
+from researchpacs.server.sending import Together
 
 __all__ = ["Connection"]
 
@@ -19,19 +20,21 @@ HEAD_S = 30.0
 STALL_S = 60.0
 """In which a body or an answer has to get on by `LEAST_BYTES`."""
 LEAST_BYTES = 4_096
+MOST_HEAD_BYTES = 65_536
+"""Of a head, of the frame between two chunks of a body, or of the fields behind it: what is kept in memory."""
 MOST_CONNECTIONS = 480
 """Below uvicorn's own limit, which answers 503 to everybody."""
 _LOOKS = 4
 """How often a deadline is looked at within its time."""
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """One connection to the server; for uvicorn's ``http``."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._waits_since = self._counted_since = self.loop.time()
-        self._came = 0
+        self._came = self._bare = 0
         self._unsent: int | None = None
         self._watch: asyncio.TimerHandle | None = None
 
@@ -41,7 +44,8 @@ class Connection(H11Protocol):
             idle = [one for one in self.connections if isinstance(one, Connection) and not one._is_asked]
             if idle:
                 min(idle, key=lambda one: one._waits_since).transport.abort()
-        super().connection_made(cast("asyncio.Transport", transport))
+        self._together = Together(cast("asyncio.Transport", transport), self.loop)
+        super().connection_made(cast("asyncio.Transport", self._together))
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -51,12 +55,33 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes."""
+        """Count what comes, and what of it is no content."""
         self._came += len(data)
+        self._bare += len(data)
         super().data_received(data)
+        if self._bare > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"A head of more than {MOST_HEAD_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer; a request that names two hosts, or none, is no request (RFC 9112 3.2)."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise ValueError("a request names its host once")  # the parser turns it into an error of its own
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take content."""
+        self._bare = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._bare = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request from now on."""
+        self._together.flush()
         self._waits_since = self.loop.time()
         super().on_response_complete()
 
@@ -67,16 +92,17 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP; the answer may have begun already, then the connection just ends."""
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._is_asked and self.cycle.response_started:
             self.transport.abort()
             return
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), *SAFE_HEADERS.items()]
-        body = msg.encode()
-        head = h11.Response(
-            status_code=400, headers=[*headers, ("Content-Length", str(len(body)))], reason=b"Bad Request"
-        )
-        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
+        headers = {
+            "Content-Type": "text/plain; charset=utf-8",
+            "Content-Length": str(len(msg)),
+            "Connection": "close",
+            **SAFE_HEADERS,
+        }
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{fields}\r\n{msg}".encode("ascii"))
         self.transport.close()
 
     @property

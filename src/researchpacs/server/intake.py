@@ -48,6 +48,7 @@ def store_stream(pacs: "Pacs", stream: BinaryIO) -> Outcome:
 def store_spool(pacs: "Pacs", spool: Spool) -> Outcome:
     """Store one instance that has come."""
     (outcome,) = _stored(pacs, [check_spool(spool, "<stream>")])
+    spool.hand_over()
     return outcome
 
 

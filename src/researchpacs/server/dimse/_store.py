@@ -51,6 +51,7 @@ def keep(request: Message, archive: EmbeddedArchive) -> tuple[int, str]:
         return DOES_NOT_MATCH, problem
     try:
         (outcome,) = store_together(archive, [checked])
+        sink.spool.hand_over()
     except OSError as error:
         return _failed(error)
     return _refused(outcome.reason) if outcome.kind == "refused" else (SUCCESS, "")
