@@ -18,9 +18,9 @@ from researchpacs.convert._subject import Subject, apply_attributes
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["MAKER", "completed"]
+__all__ = ["MAKER", "MODEL_NAME", "completed"]
 
-MAKER = "researchpacs"
+MAKER, MODEL_NAME = "researchpacs", "to_dicom"
 _BULK = ("PixelData", "EncapsulatedDocument")
 # Of type 2 in Patient, General Study, General Series and General Equipment, so they are there without a value.
 _EMPTY = (
@@ -67,7 +67,7 @@ def completed(
         if "Rows" in ds and "Laterality" not in ds:
             ds.Laterality = None  # unknown (PS3.3 C.7.3.1)
         ds.Manufacturer = ds.get("Manufacturer") or MAKER
-        ds.ManufacturerModelName = ds.get("ManufacturerModelName") or "to_dicom"
+        ds.ManufacturerModelName = ds.get("ManufacturerModelName") or MODEL_NAME
     digest = _digest(drafts)
     for number, ds in enumerate(drafts, 1):
         for level in ("Study", "Series"):

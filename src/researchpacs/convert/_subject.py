@@ -20,6 +20,13 @@ __all__ = ["Subject", "apply_attributes", "as_subject"]
 
 _OF_SERIES = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality")
 """What images in the same Frame of Reference share with the series that names it."""
+_FREE = frozenset(
+    {
+        *_OF_SERIES[1:],
+        *("AnatomicRegionSequence", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"),
+    }
+)
+"""What the conversion only presumes, and the user may know better."""
 _OF_EQUIPMENT = "InstitutionName"
 """Where other equipment stands is no attribute of what is made here."""
 
@@ -89,8 +96,7 @@ def apply_attributes(ds: Dataset, attributes: Mapping[str, Any]) -> None:
     """
     for keyword, value in attributes.items():
         tag = tag_for_keyword(keyword) or 0
-        free = level_of(keyword) in ("patient", "study") or keyword in (*_OF_SERIES[1:], "AnatomicRegionSequence")
-        if tag in ds and not free:
+        if tag in ds and level_of(keyword) not in ("patient", "study") and keyword not in _FREE:
             raise InvalidInputError(f"{keyword} is set by the conversion; leave it out of attributes=")
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, EncapsulatedSTLStorage
 
 from researchpacs.convert._grid import require_overlap
+from researchpacs.convert._identity import MAKER, MODEL_NAME
 from researchpacs.convert._subject import Subject
 from researchpacs.errors import GeometryError, InvalidInputError
 
@@ -67,6 +68,7 @@ def model_draft(content: bytes, title: str = "") -> Dataset:
     ds.SOPClassUID, ds.Modality = EncapsulatedSTLStorage, "M3D"
     ds.BurnedInAnnotation = "NO"
     # Of type 1 in Enhanced General Equipment, and nothing that differs from machine to machine.
+    ds.Manufacturer, ds.ManufacturerModelName = MAKER, MODEL_NAME
     ds.DeviceSerialNumber = ds.SoftwareVersions = "1"
     ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = "", None
     unit = Dataset()
