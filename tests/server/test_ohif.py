@@ -6,8 +6,6 @@ import hashlib
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +18,8 @@ from researchpacs.errors import InvalidInputError
 from researchpacs.server.auth import User, hash_password, write_user
 from researchpacs.server.ohif import find_build
 from researchpacs.testing import small_ct
+
+from .conftest import Started
 
 pytestmark = pytest.mark.server
 
@@ -56,25 +56,19 @@ def write_build(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(started: Started, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`researchpacs serve --ohif` with two users, as a person starts it."""
     place = tmp_path_factory.mktemp("ohif")
     build, users = write_build(place / "package" / "dist"), place / "users.json"
     for role in ("read", "write"):
         write_user(users, User(role, role, hash_password(PASSWORD)))
-    command = [sys.executable, "-m", "researchpacs", "--home", str(place / "home"), "serve", "--port", "0"]
-    command += ["--users", str(users), "--ohif", str(place / "package"), "--ohif-port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            archive, login, ohif = (process.stdout.readline().strip() for _ in range(3))
-            assert login == "log in as one of the users"
-            urls = archive.split(" at ")[1], ohif.removeprefix("OHIF: ")
-            with httpx.Client(base_url=urls[0]) as one, httpx.Client(base_url=urls[1]) as other:
-                one.auth = other.auth = ("read", PASSWORD)
-                yield Running(one, other, build)
-        finally:
-            process.terminate()
+    options = ("--users", users, "--ohif", place / "package", "--ohif-port", "0")
+    with started(place / "home", *options) as (archive, login, ohif):
+        assert login == "log in as one of the users"
+        urls = archive.split(" at ")[1], ohif.removeprefix("OHIF: ")
+        with httpx.Client(base_url=urls[0]) as one, httpx.Client(base_url=urls[1]) as other:
+            one.auth = other.auth = ("read", PASSWORD)
+            yield Running(one, other, build)
 
 
 @pytest.mark.parametrize("place", ["", "dist", "package/dist", "node_modules/@ohif/app/dist"])

@@ -1,0 +1,59 @@
+"""Which origins can be named, and what the answer to a browser's first question says."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+import researchpacs as rp
+from researchpacs.errors import InvalidInputError
+from researchpacs.server.app import create_app
+from researchpacs.server.auth import Access
+from researchpacs.server.cross_origin import as_origin
+
+from .conftest import Served
+
+VIEWER = "https://viewer.example.org"
+
+
+def test_an_origin_is_written_as_browsers_write_it() -> None:
+    for text, origin in (
+        (VIEWER, VIEWER),
+        (f"{VIEWER}/", VIEWER),
+        ("HTTPS://Viewer.Example.org:443", VIEWER),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:80", "http://[::1]"),
+    ):
+        assert as_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "https://*", "https://*.example.org", "null", "", "viewer.example.org", "ftp://host", f"{VIEWER}/viewer",
+     f"{VIEWER}?x", "https://ada:secret@host", "https://host:port", "https://[::1"],
+)  # fmt: skip
+def test_what_is_no_single_origin_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no origin"):
+        as_origin(text)
+
+
+@pytest.mark.server
+def test_the_first_question_is_answered_without_a_password_and_for_the_door_alone(served: Served, home: Path) -> None:
+    access = Access(token="a-token")
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    with rp.connect(home) as pacs, served(create_app(pacs, access=access, origins=(VIEWER,))) as url:
+        studies, system = f"{url}/dicom-web/studies", f"{url}/system"
+        allowed = httpx.options(studies, headers={**asks, "Origin": VIEWER})
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == VIEWER
+        assert "POST" in allowed.headers["access-control-allow-methods"]
+        assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
+        assert "access-control-allow-credentials" not in allowed.headers
+        assert "Origin" in allowed.headers["vary"]
+        for refused in (
+            httpx.options(studies, headers={**asks, "Origin": "https://elsewhere.example.org"}),
+            httpx.options(studies, headers={**asks, "Origin": "null"}),
+            httpx.options(system, headers={**asks, "Origin": VIEWER}),
+            httpx.get(system, headers={"Origin": VIEWER, "Authorization": "Bearer a-token"}),
+        ):
+            assert "access-control-allow-origin" not in refused.headers
