@@ -6,6 +6,8 @@ give way to new ones.
 """
 
 import asyncio
+import struct
+import sys
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -43,7 +45,10 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) >= MOST_CONNECTIONS:
             idle = [one for one in self.connections if isinstance(one, Connection) and not one._is_asked]
             if idle:
-                min(idle, key=lambda one: one._waits_since).transport.abort()
+                # Whoever has asked before is likely to ask again.
+                longest = min(idle, key=lambda one: (one.cycle is not None, one._waits_since))
+                longest.transport.abort()
+                self.connections.discard(longest)  # at once: a flood comes before it is told that it is lost
         self._together = Together(cast("asyncio.Transport", transport), self.loop)
         super().connection_made(cast("asyncio.Transport", self._together))
         self._look_later()
@@ -119,32 +124,49 @@ class Connection(HttpToolsProtocol):
             self._look_later()
 
     def _is_over(self) -> bool:
-        now = self.loop.time()
+        now, unsent = self.loop.time(), _unsent_bytes(self.transport)
+        if unsent:
+            return self._is_stuck(now, unsent)
+        self._unsent = None
         if not self._is_asked:
             self._count_from(now)
             return now - self._waits_since > HEAD_S
-        if self._is_our_turn():
+        # The peer owes nothing where it has sent all, or more than was read, or waits to be told to go on.
+        if not self.cycle.more_body or self.flow.read_paused or self.cycle.waiting_for_100_continue:
             self._count_from(now)
             return False
-        if self.flow.write_paused and self._unsent is None:
-            self._count_from(now)
-            self._unsent = self.transport.get_write_buffer_size()
         if now - self._counted_since < STALL_S:
             return False
-        if self.flow.write_paused:
-            taken = (self._unsent or 0) - self.transport.get_write_buffer_size()
-            self._unsent = self.transport.get_write_buffer_size()
-            got_on = taken >= LEAST_BYTES
-        else:
-            got_on = self._came >= LEAST_BYTES
+        got_on = self._came >= LEAST_BYTES
         self._count_from(now)
         return not got_on
 
-    def _is_our_turn(self) -> bool:
-        """Whether the peer owes nothing: it has sent all, or more than was read, or waits to be told to go on."""
-        if self.flow.write_paused:
+    def _is_stuck(self, now: float, unsent: int) -> bool:
+        """Whether what waits to be sent is not taken; where there is more than before, some of it was."""
+        self._waits_since = now
+        if self._unsent is None:
+            self._count_from(now)
+            self._unsent = unsent
             return False
-        return not self.cycle.more_body or self.flow.read_paused or self.cycle.waiting_for_100_continue
+        if now - self._counted_since < STALL_S:
+            return False
+        stuck = 0 <= self._unsent - unsent < LEAST_BYTES
+        self._count_from(now)
+        self._unsent = unsent
+        return stuck
 
     def _count_from(self, now: float) -> None:
         self._counted_since, self._came = now, 0
+
+
+def _unsent_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that the peer has not taken: of ours, and on Linux of the system, which keeps megabytes (tcp(7))."""
+    waiting = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sys.platform != "linux" or sock is None or sock.fileno() < 0:
+        return waiting
+    import fcntl
+    import termios
+
+    (in_system,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    return waiting + int(in_system)

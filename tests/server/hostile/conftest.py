@@ -26,6 +26,7 @@ MOST_MB = 512
 """What the process may have had resident at most, at any time."""
 PASSWORD = "correct horse"
 BOUNDARY = "0-boundary-0"
+PROGRAM = (sys.executable, "-m", "researchpacs")
 STOW = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'}
 
 
@@ -113,9 +114,11 @@ def stow_body(*contents: bytes) -> bytes:
 
 
 @contextmanager
-def serving(home: Path, log: Path, *, arguments: tuple[str, ...] = ()) -> Iterator[Victim]:
+def serving(
+    home: Path, log: Path, *, arguments: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+) -> Iterator[Victim]:
     """Start a server; it is killed when the block ends, if it still runs."""
-    command = [sys.executable, "-m", "researchpacs", "--home", str(home), "serve", "--port", "0", "--dimse-port", "0"]
+    command = [*program, "--home", str(home), "serve", "--port", "0", "--dimse-port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (
         log.open("w") as errors,
