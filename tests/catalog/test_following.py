@@ -128,7 +128,7 @@ def test_another_connection_is_read_only_and_sees_later_changes(filled):
 
     assert con.execute("select count(*) from instances").fetchone() == (2,)
     with pytest.raises(Exception, match="read-only"):
-        con.execute("delete from instances")
+        con.execute("delete from instances_own")
     con.close()
 
 

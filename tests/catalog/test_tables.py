@@ -1,8 +1,10 @@
 """What stands in the tables, compared with an independent loop over the files."""
 
 import json
+import os
 from collections import defaultdict
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -102,17 +104,72 @@ def test_macros_read_tags(real):
 
 
 def test_every_column_has_a_comment_and_every_attribute_its_own_spelling(real):
-    columns = real.catalog.sql(
-        "select table_name, column_name, comment from duckdb_columns() where database_name = 'pacs'"
-    ).fetchall()
+    columns = real.catalog.schema().df()
 
-    assert {table for table, _, _ in columns} >= {
-        "patients", "studies", "series", "instances", "frames", "geometry", "measurements", "issues",
+    assert set(columns["table"]) >= {
+        "patients", "studies", "series", "instances", "frames", "geometry", "measurements", "measurements_history",
+        "segments", "contours", "key_images", "reports", "doses", "object_references", "issues", "series_index",
     }  # fmt: skip
-    assert [column for _, column, comment in columns if not comment] == []
-    for _, column, _ in columns:
+    assert columns["column"][columns["comment"] == ""].to_list() == []
+    for column in columns["column"]:
         spelt = column.removesuffix("_parts")
         assert is_keyword(spelt) or spelt == spelt.lower()
+
+
+def test_the_lake_has_the_comments_of_its_tables_too(real):
+    without = real.catalog.sql(
+        "select table_name, column_name from duckdb_columns() where database_name = 'pacs' and comment is null "
+        "and table_name not in (select view_name from duckdb_views() where database_name = 'pacs')"
+    ).fetchall()
+    assert without == []
+
+
+def test_the_page_of_the_tables_is_made_from_them(real):
+    page = Path(__file__).parents[2] / "docs" / "catalog.md"
+    written, mark, _ = page.read_text().partition("<!-- tables: made from pacs.schema() -->\n")
+    expected = f"{written}{mark}\n{real.catalog.schema().as_markdown()}"
+    if os.environ.get("RESEARCHPACS_WRITE_DOCS"):
+        page.write_text(expected)
+    assert mark
+    assert page.read_text() == expected, "run this test with RESEARCHPACS_WRITE_DOCS=1 to write the page again"
+
+
+def test_the_index_has_each_series_once_with_its_parents_and_no_name(real):
+    rows = real.catalog.sql(
+        "select SeriesInstanceUID, Modality, PatientSex, kind, instance_count from series_index order by all"
+    ).fetchall()
+    expected = real.catalog.sql(
+        "select s.SeriesInstanceUID, s.Modality, p.PatientSex, g.kind, s.instance_count from series s "
+        "join patients p using (patient_key) join geometry g using (patient_key, StudyInstanceUID, SeriesInstanceUID) "
+        "where g.stack = 0 order by all"
+    ).fetchall()
+    assert rows == expected
+    assert len(rows) == real.catalog.sql("select count(*) from series").fetchall()[0][0]
+    assert not {"PatientName", "PatientBirthDate", "tags"} & set(real.catalog.sql("from series_index").columns)
+
+
+def test_what_a_series_shares_is_kept_once(real):
+    """Independently of how it is kept: the view gives back what each file holds, the tables hold it once."""
+    shared = dict(real.catalog.sql("select SeriesInstanceUID, tags from series_common").fetchall())
+    own = defaultdict(list)
+    for uid, tags in real.catalog.sql("select SeriesInstanceUID, tags from instances_own").fetchall():
+        own[uid].append(json.loads(tags))
+    whole = defaultdict(list)
+    for uid, tags in real.catalog.sql("select SeriesInstanceUID, tags from instances").fetchall():
+        whole[uid].append(json.loads(tags))
+    compared = 0
+    for uid, instances in whole.items():
+        common = json.loads(shared[uid])
+        for one in own[uid]:
+            assert not set(one) & set(common)
+        expected = {
+            keyword
+            for keyword in instances[0]
+            if all(one.get(keyword, ...) == instances[0][keyword] for one in instances)
+        }
+        assert set(common) == expected
+        compared += len(instances) > 1
+    assert compared > 3
 
 
 def test_frames_carry_what_opens_them(real):

@@ -123,18 +123,24 @@ class Catalog:
 
     def schema(self) -> Schema:
         """The tables and columns with their comments."""
+        from researchpacs.catalog._tables import tables
+
         self.catch_up()
         with self._using:
-            con = self._reader()
-            tables = con.execute(
-                "select table_name, comment from duckdb_tables() where database_name = ? order by table_oid", [NAME]
-            ).fetchall()
-            columns = con.execute(
+            columns = self._reader().execute(
                 "select table_name, column_name, data_type, comment from duckdb_columns() where database_name = ? "
-                "order by table_oid, column_index",
+                "and not internal order by column_index",
                 [NAME],
-            ).fetchall()
-        return Schema(dict(tables), columns)
+            )
+            found = columns.fetchall()
+        # A lake has no place for comments on views: theirs stand where the views are made.
+        known = {(table.name, one.name): one.comment for table in tables().values() for one in table.columns}
+        order = {name: at for at, name in enumerate(tables())}
+        found.sort(key=lambda row: order.get(row[0], len(order)))
+        return Schema(
+            {name: tables()[name].comment for name in dict.fromkeys(row[0] for row in found) if name in tables()},
+            [(table, name, kind, comment or known.get((table, name), "")) for table, name, kind, comment in found],
+        )
 
     def attach_sql(self) -> str:
         """The statements with which another DuckDB client opens the catalog, read-only."""

@@ -71,6 +71,8 @@ class Table:
     columns: tuple[Column, ...]
     sorted_by: tuple[str, ...] = ()
     """Order of the rows within a data file; what queries filter on comes first."""
+    view: str = ""
+    """The query of a view; empty for a table with rows of its own."""
 
 
 def own(*columns: tuple[str, str, str]) -> tuple[Column, ...]:

@@ -19,6 +19,7 @@ from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._object_tables import OBJECT_TABLES
 from researchpacs.catalog._objects import says_more
+from researchpacs.catalog._once import read_kept, replace_kept
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._tidy import current_snapshot, tidy
 from researchpacs.model import Change
@@ -175,25 +176,25 @@ class Committer:
 
     def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
         """Write what was stored, remove what was deleted; all instances of the series touched."""
-        there = rows_where(self._con, "instances", "SeriesInstanceUID", {key[2] for key in series})
-        self._delete_instances([row for row in there if row["instance_key"] in batch.touched], batch)
+        before = read_kept(self._con, series)
+        there = [row for kept in before.values() for row in kept.rows]
+        self._forget([row for row in there if row["instance_key"] in batch.touched], batch)
         new = list(batch.stored.values())
-        insert_rows(self._con, "instances", [rows.instance for rows in new])
+        now = [row for row in there if row["instance_key"] not in batch.touched] + [rows.instance for rows in new]
+        grouped = _grouped(now, _SERIES)
+        replace_kept(self._con, before, {key: grouped.get(key, []) for key in series}, set(batch.stored))
         insert_rows(self._con, "frames", [row for rows in new for row in rows.frames])
         insert_rows(self._con, "issues", [row for rows in new for row in rows.issues])
         for table in (*OBJECT_TABLES, "object_references"):
             insert_rows(self._con, table, [row for rows in new for row in rows.objects.get(table, ())])
-        stay = [row for row in there if row["instance_key"] not in batch.touched and _key(row, _SERIES) in series]
-        return [*stay, *(rows.instance for rows in new)]
+        return now
 
-    def _delete_instances(self, gone: Sequence[Row], batch: Batch) -> None:
-        """Remove instances from every table that has rows of them."""
+    def _forget(self, gone: Sequence[Row], batch: Batch) -> None:
+        """Remove instances from every other table that has rows of them."""
         if not gone:
             return
-        places = [batch.touched[row["instance_key"]] for row in gone]
         keys = {(row["instance_key"],) for row in gone}
-        delete_rows(self._con, "instances", _INSTANCE, places)
-        delete_rows(self._con, "frames", _INSTANCE, places)
+        delete_rows(self._con, "frames", _INSTANCE, [batch.touched[row["instance_key"]] for row in gone])
         delete_rows(self._con, "issues", ("instance_key",), keys)
         delete_rows(self._con, "object_references", ("object_key",), keys)
         spoke = {(row["instance_key"],) for row in gone if says_more(row["SOPClassUID"] or "")}

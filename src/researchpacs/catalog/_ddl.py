@@ -51,9 +51,13 @@ def found_version(con: duckdb.DuckDBPyConnection) -> int | None:
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, feed_id: str) -> None:
-    """Make all tables, empty, and the macros; to be called inside a transaction."""
+    """Make all tables, empty, the views and the macros; to be called inside a transaction."""
     for table in tables().values():
-        _create(con, table)
+        if not table.view:
+            _create(con, table)
+    for view in tables().values():
+        if view.view:
+            con.execute(f"create view {NAME}.main.{view.name} as {view.view}")
     for macro in _MACROS:
         con.execute(f"create macro {NAME}.main.{macro}")
     con.execute(f"insert into {NAME}.main.sync_state values (?, ?, 0)", [SCHEMA_VERSION, feed_id])  # noqa: S608
@@ -61,6 +65,9 @@ def create_tables(con: duckdb.DuckDBPyConnection, feed_id: str) -> None:
 
 def drop_tables(con: duckdb.DuckDBPyConnection) -> None:
     """Drop everything that this or an older version made."""
+    views = con.execute("select view_name from duckdb_views() where database_name = ? and not internal", [NAME])
+    for (name,) in views.fetchall():
+        con.execute(f'drop view {NAME}.main."{name}"')
     names = con.execute("select table_name from duckdb_tables() where database_name = ?", [NAME]).fetchall()
     for (name,) in names:
         con.execute(f'drop table {NAME}.main."{name}"')

@@ -4,6 +4,7 @@ Every row is a function of the rows below it and of nothing else, so a catalog t
 equals one that was made anew. The order of the rows below never matters: they are sorted first.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,12 @@ from researchpacs.dicom.geometry import classify
 from researchpacs.dicom.keywords import level_of
 from researchpacs.dicom.pixels import PixelLayout
 
-__all__ = ["geometry_row", "patient_row", "series_row", "study_row"]
+__all__ = ["common_of", "geometry_row", "patient_row", "series_row", "study_row"]
 
 Row = dict[str, Any]
 Tags = Mapping[str, Any]
 
+_ABSENT = object()
 _ABOVE_SERIES = frozenset({"patient", "study"})
 
 
@@ -31,7 +33,10 @@ def series_row(instances: Iterable[Row]) -> Row:
     rows = sorted(instances, key=_by_number("InstanceNumber", "SOPInstanceUID", "instance_key"))
     first, all_tags = rows[0], [row["tags"] for row in rows]
     above = _first_of(all_tags, lambda keyword: level_of(keyword) in _ABOVE_SERIES)
-    tags = {**_common(all_tags), **above}
+    common = {
+        keyword: value for keyword, value in common_of(all_tags).items() if level_of(keyword) not in _ABOVE_SERIES
+    }
+    tags = dict(sorted({**common, **above}.items()))
     values, _ = typed_columns(_first_flattened(all_tags), tables()["series"].columns)
     return values | {
         **_parents(first, "patient_key", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
@@ -41,6 +46,15 @@ def series_row(instances: Iterable[Row]) -> Row:
         "first_sop_instance_uid": first["SOPInstanceUID"],
         "tags": tags,
     }
+
+
+def common_of(all_tags: Sequence[Tags]) -> dict[str, Any]:
+    """Attributes that all have, with the same value, be it nothing."""
+    found = dict(all_tags[0])
+    for tags in all_tags[1:]:
+        for keyword in [keyword for keyword, value in found.items() if not _is_same(tags, keyword, value)]:
+            del found[keyword]
+    return found
 
 
 def study_row(series: Iterable[Row]) -> Row:
@@ -119,13 +133,12 @@ def _parents(row: Row, *names: str) -> Row:
     return {name: row[name] for name in names}
 
 
-def _common(all_tags: Sequence[Tags]) -> dict[str, Any]:
-    """Attributes that all have, with the same value."""
-    found = dict(all_tags[0])
-    for tags in all_tags[1:]:
-        for keyword in [keyword for keyword, value in found.items() if keyword not in tags or tags[keyword] != value]:
-            del found[keyword]
-    return {keyword: value for keyword, value in found.items() if level_of(keyword) not in _ABOVE_SERIES}
+def _is_same(tags: Tags, keyword: str, value: Any) -> bool:
+    other = tags.get(keyword, _ABSENT)
+    if other is value:
+        return True
+    # 1 and 1.0 are equal in Python, and two values in JSON.
+    return other == value and (isinstance(value, str) or json.dumps(other) == json.dumps(value))
 
 
 def _first_of(all_tags: Sequence[Tags], wanted: Callable[[str], bool]) -> dict[str, Any]:

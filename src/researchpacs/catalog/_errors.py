@@ -19,7 +19,7 @@ _NEXT_STEP = {
     duckdb.ConversionException: "try_cast(...) gives NULL where a value does not convert",
 }
 _OWN_FILE = "ducklake-"
-_READ_ONLY = "read-only mode"
+_READ_ONLY = re.compile(r"read-only mode|Can only (update|delete from) base table")
 _INTERRUPTED = "Query interrupted"
 _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mismatch")
 
@@ -49,7 +49,7 @@ def _message(error: duckdb.Error, query: str) -> str:
             "a file of the catalog is missing or damaged. It holds nothing that the archive does not: make it anew "
             "with sync(rebuild=True) or `researchpacs sync --rebuild`"
         )
-    if _READ_ONLY in text:
+    if _READ_ONLY.search(text):
         return (
             "the catalog is read-only: the archive's ingest() and delete() change it. "
             "Your own tables go into `create temp table ...`"

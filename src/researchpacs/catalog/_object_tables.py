@@ -6,11 +6,12 @@ Their rows go with the object that says it, whose `instance_key` is in ``object_
 from collections.abc import Iterator
 
 from researchpacs.catalog._columns import Column, Table, own
+from researchpacs.catalog._lake import NAME
 
 __all__ = ["OBJECT_TABLES", "object_tables"]
 
 OBJECT_TABLES = (
-    "measurements",
+    "measurements_history",
     "segments",
     "contours",
     "key_images",
@@ -25,13 +26,25 @@ _UCUM = (
     ("ucum_value", "DOUBLE", "The value in ucum_unit, so that 1.2 cm and 12 mm compare; NULL for a unit unknown."),
     ("ucum_unit", "VARCHAR", "The unit in UCUM's base units (m, s, g, rad, K, C, cd); '1' for numbers."),
 )
+_MEASURED = "One row per measured value of a structured report"
+_CURRENT = f"""
+select h.*
+from {NAME}.main.measurements_history h
+where not exists (
+    select 1
+    from {NAME}.main.object_references r
+    where r.path like 'PredecessorDocumentsSequence%'
+        and r.referenced_sop_instance_uid = h.object_sop_instance_uid
+        and r.patient_key = h.patient_key
+)
+"""  # noqa: S608 - our names
 _ALGORITHM = "Name and version of the algorithm."
 _CREATED = ("created_at", "TIMESTAMP", "When it was made, as the object says; UTC where it tells its time zone.")
 
 
 def object_tables() -> Iterator[Table]:
     """The tables in the order of `OBJECT_TABLES`, and ``object_references``."""
-    yield Table("measurements", "One row per measured value of a structured report; doses apart.", _measurements())
+    yield Table("measurements_history", f"{_MEASURED}, those of replaced reports too.", _measurements())
     yield Table("segments", "One row per segment of a segmentation (SEG).", _segments())
     yield Table("contours", "One row per region of an RT structure set.", _contours())
     yield Table(
@@ -41,7 +54,8 @@ def object_tables() -> Iterator[Table]:
     )
     yield Table("reports", "One row per structured report or encapsulated document, in words.", _reports())
     yield Table("doses", "One row per number of a radiation dose report (RDSR).", _doses())
-    yield Table("object_references", "One row per object that an instance points at.", _references())
+    yield Table("object_references", "One row per object that an instance points at.", _references(), ("path",))
+    yield Table("measurements", f"{_MEASURED}; doses are in doses.", _measurements(), view=_CURRENT)
 
 
 def _imaged(what: str) -> tuple[Column, ...]:

@@ -71,7 +71,7 @@ def object_rows(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -
         try:
             found = make(archive, stored, ds, note)
         except Exception as error:  # an object that breaks its template is kept, and told
-            note(keyword, f"holds no {table} that can be read ({type(error).__name__})")
+            note(keyword, f"holds no {table.removesuffix('_history')} that can be read ({type(error).__name__})")
             continue
         if found:
             made[table] = [{**row, **_owner(stored)} for row in found]
@@ -250,7 +250,7 @@ def _doses(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> lis
 
 
 _MAKERS = (
-    ("measurements", _measurements, "ContentSequence"),
+    ("measurements_history", _measurements, "ContentSequence"),
     ("segments", _segments, "SegmentSequence"),
     ("contours", _contours, "StructureSetROISequence"),
     ("key_images", _key_images, ""),

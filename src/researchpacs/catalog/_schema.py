@@ -36,6 +36,16 @@ class Schema:
 
         return pd.DataFrame(self._columns, columns=["table", "column", "type", "comment"])
 
+    def as_markdown(self) -> str:
+        """The tables as sections of a page, a row per column."""
+        parts = []
+        for table, comment in self._comments.items():
+            lines = [f"## {table}", "", _in_cell(comment), "", "| column | type | what it is |", "|---|---|---|"]
+            own = [column for owner, *column in self._columns if owner == table]
+            lines += [f"| `{name}` | {_in_cell(_short(kind))} | {_in_cell(text)} |" for name, kind, text in own]
+            parts.append("\n".join(lines))
+        return "\n\n".join(parts) + "\n"
+
     def __repr__(self) -> str:
         lines = []
         for table, comment in self._comments.items():
@@ -54,3 +64,13 @@ class Schema:
             if owner == table
         )
         return f"<details><summary><b>{escape(table)}</b> {escape(comment)}</summary><table>{rows}</table></details>"
+
+
+def _in_cell(text: str) -> str:
+    """Plain text for a table of Markdown."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+def _short(kind: str) -> str:
+    """A type as a page has room for it."""
+    return "STRUCT" if kind.startswith("STRUCT") else kind

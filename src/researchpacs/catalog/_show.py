@@ -20,11 +20,11 @@ _IDENTIFYING = frozenset(
         "OtherPatientIDsSequence", "OtherPatientNames", "PatientAddress", "PatientBirthDate", "PatientBirthName",
         "PatientBirthTime", "PatientComments", "PatientID", "PatientMotherBirthName", "PatientName",
         "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson",
-        "StudyID", "tags",
+        "StudyID", "tags", "author", "key_text", "report_text",
     )
 )  # fmt: skip
 _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")
-_TOUCHING = frozenset({"patients", "pivot", "summarize"})
+_TOUCHING = frozenset({"patients", "pivot", "reports", "summarize"})
 """Words of SQL that bring such values in without naming their column."""
 _WORD = re.compile(r"\w+")
 _SAFE_TAGS = re.compile(r"\btag(?:_num|_list)?\s*\(\s*(?:\w+\.)?tags\s*,", re.IGNORECASE)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
+from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._object_tables import object_tables
 
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
@@ -49,7 +50,7 @@ def tables() -> dict[str, Table]:
     return {
         table.name: table
         for table in (*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues(), _state())
-    }
+    } | {"series_index": _series_index()}
 
 
 @cache
@@ -105,27 +106,55 @@ def _levels() -> Iterator[Table]:
     yield Table(
         "instances",
         "One row per instance.",
-        (
-            *own(
-                ("instance_key", "VARCHAR", "The instance: 40 hex digits, unique even where UIDs are not."),
-                _PATIENT_KEY,
-            ),
-            *dicom(_INSTANCE),
-            *own(
-                ("frame_count", "INTEGER", "Frames with pixel data; 0 for what is no image."),
-                ("size_bytes", "BIGINT", "Bytes of the file."),
-                (
-                    "sha256",
-                    "VARCHAR",
-                    "Of the file; NULL for one that stays where it is until it has been read in full.",
-                ),
-                ("stored_at", "TIMESTAMP", "When the archive stored it, UTC."),
-                ("tags", "JSON", "Every attribute of the instance; see the macro tag()."),
-            ),
-        ),
+        _instance_columns("Every attribute of the instance; see the macro tag()."),
+        view=_MERGED,
+    )
+    yield Table(
+        "instances_own",
+        "What the view instances is made of: one row per instance, without what series_common has.",
+        _instance_columns("Attributes that the instance does not share with all others of its series."),
         ("SeriesInstanceUID", "InstanceNumber"),
     )
+    yield Table(
+        "series_common",
+        "What the view instances is made of: one row per series, with what all its instances share.",
+        own(*_INSTANCE_OF[:3], ("tags", "JSON", "Attributes that all its instances share, kept once.")),
+        ("SeriesInstanceUID",),
+    )
 
+
+def _instance_columns(about_tags: str) -> tuple[Column, ...]:
+    return (
+        *own(
+            ("instance_key", "VARCHAR", "The instance: 40 hex digits, unique even where UIDs are not."),
+            _PATIENT_KEY,
+        ),
+        *dicom(_INSTANCE),
+        *own(
+            ("frame_count", "INTEGER", "Frames with pixel data; 0 for what is no image."),
+            ("size_bytes", "BIGINT", "Bytes of the file."),
+            ("sha256", "VARCHAR", "Of the file; NULL for one that stays where it is until it has been read in full."),
+            ("stored_at", "TIMESTAMP", "When the archive stored it, UTC."),
+            ("tags", "JSON", about_tags),
+        ),
+    )
+
+
+# Both are objects without a keyword in common, so their texts are joined: parsing them would cost more than the query.
+_MERGED = f"""
+select o.* replace (
+    case
+        when c.tags is null or c.tags = '{{}}' then o.tags
+        when o.tags = '{{}}' then c.tags
+        else (left(c.tags, length(c.tags) - 1) || ',' || substr(o.tags, 2))::json
+    end as tags
+)
+from {NAME}.main.instances_own o
+left join {NAME}.main.series_common c
+    on c.SeriesInstanceUID = o.SeriesInstanceUID
+    and c.StudyInstanceUID = o.StudyInstanceUID
+    and c.patient_key = o.patient_key
+"""  # noqa: S608 - our names
 
 _PATIENT_KEY = ("patient_key", "VARCHAR", "The patient it belongs to.")
 _COUNTS = (
@@ -135,6 +164,7 @@ _COUNTS = (
     ("frame_count", "INTEGER", "Frames with pixel data."),
     ("size_bytes", "BIGINT", "Bytes of all files."),
 )
+_PARENTS = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
 _INSTANCE_OF = (
     _PATIENT_KEY,
     ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
@@ -198,6 +228,40 @@ def _geometry() -> Table:
             ("spacing_error_mm", "DOUBLE", "Largest distance of a slice from the regular grid."),
             ("affine_lps", "DOUBLE[]", "16 values, row by row: voxel index (z, y, x, 1) to LPS mm."),
         ),
+    )
+
+
+def _series_index() -> Table:
+    """One row per series with what is above it and its geometry; without names and birth dates, as indexes are."""
+    parents = {
+        "p": "PatientSex PatientSpeciesDescription",
+        "t": "StudyTime StudyDescription PatientAge PatientSize PatientWeight",
+    }
+    columns = [*dicom(parents["p"]), *dicom(parents["t"])]
+    series = [one for one in dicom(_SERIES) if one.name not in parents["t"].split()]
+    ours = own(*_COUNTS[2:5])
+    places = [one for one in _geometry().columns if one.name not in {*_PARENTS, "stack"}]
+    chosen = [
+        *(f'p."{one.name}"' for one in dicom(parents["p"])),
+        *(f't."{one.name}"' for one in dicom(parents["t"])),
+        *(f's."{one.name}"' for one in (*series, *ours)),
+        *(f'g."{one.name}"' for one in places),
+    ]
+    return Table(
+        "series_index",
+        "One row per series with its patient, study and geometry, in the shape public indexes have.",
+        (*columns, *series, *ours, *places),
+        view=f"""
+select {", ".join(chosen)}
+from {NAME}.main.series s
+left join {NAME}.main.studies t using (patient_key, StudyInstanceUID)
+left join {NAME}.main.patients p using (patient_key)
+left join {NAME}.main.geometry g
+    on g.SeriesInstanceUID = s.SeriesInstanceUID
+    and g.StudyInstanceUID = s.StudyInstanceUID
+    and g.patient_key = s.patient_key
+    and g.stack = 0
+""",  # noqa: S608 - our names
     )
 
 

@@ -216,16 +216,18 @@ def _on_tags(query: Query, keyword: str, value: Any) -> tuple[str, str]:
 
 def _in_one_instance(query: Query, keyword: str, kind: str, tests: Sequence[Test], *, any_case: bool) -> str:
     """What the instances have in common is the series'; what they differ in has to be looked up in them."""
-    joined = _joined("instances", "series", "series")
+    own = "instances_own"
+    joined = _joined(own, "series", "series")
     present = [test for test in tests if not isinstance(test, Missing)]
     found = []
     if present:
         common = _tests_on_tags(query, "series", keyword, kind, present, any_case=any_case)
-        single = _tests_on_tags(query, "instances", keyword, kind, present, any_case=any_case)
-        found += [common, _exists("instances", joined, [single])]
+        single = _tests_on_tags(query, own, keyword, kind, present, any_case=any_case)
+        found += [common, _exists(own, joined, [single])]
     if len(present) < len(tests):
-        has = f"tag(instances.tags, {_literal(keyword)}) is not null"
-        found.append(f"not {_exists('instances', joined, [has])}")
+        name = _literal(keyword)
+        has = f"tag({own}.tags, {name}) is not null"
+        found.append(f"(tag(series.tags, {name}) is null and not {_exists(own, joined, [has])})")
     return f"({' or '.join(found)})"
 
 
