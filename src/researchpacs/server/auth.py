@@ -51,6 +51,7 @@ _REBOUND = (
 # The request itself says which host to connect to.
 _REACHING = ("/tools/dicom-echo",)
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "maxmem": 64 << 20}
+_SALT_BYTES, _HASH_BYTES = 16, 32
 _NOBODY = base64.b64encode(bytes(16)).decode() + "$" + base64.b64encode(bytes(32)).decode()
 
 
@@ -172,7 +173,7 @@ def hash_password(password: str) -> str:
     """Hash a password for a users file (scrypt, RFC 7914)."""
     if len(password) < 8:
         raise InvalidInputError("a password has at least 8 characters")
-    salt = secrets.token_bytes(16)
+    salt = secrets.token_bytes(_SALT_BYTES)
     return f"{base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt)).decode()}"
 
 
@@ -190,7 +191,8 @@ def read_users(path: Path) -> dict[str, User]:
         for user in users.values():
             if user.role not in get_args(Role) or not user.name or ":" in user.name:
                 raise ValueError
-            _parts(user.scrypt)
+            if [len(part) for part in _parts(user.scrypt)] != [_SALT_BYTES, _HASH_BYTES]:
+                raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInputError(
             f"{path} cannot be read as a users file; write it with: researchpacs user NAME --role read --users {path}"
@@ -254,4 +256,4 @@ def _parts(stored: str) -> tuple[bytes, bytes]:
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, dklen=32, **_SCRYPT)
+    return hashlib.scrypt(password.encode(), salt=salt, dklen=_HASH_BYTES, **_SCRYPT)
