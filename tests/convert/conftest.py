@@ -55,3 +55,35 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rp.Pacs]:
 @pytest.fixture
 def series(pacs: rp.Pacs):
     return pacs.search("series", Modality="CT", SeriesDescription="Chest*").one()
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a short MP4 file with ffmpeg: of H.264 High unless told otherwise."""
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is missing: apt-get install ffmpeg")
+    folder = tmp_path_factory.mktemp("videos")
+    usual = ("-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p")
+
+    def make(
+        *options: str, size: str = "64x48", rate: str = "25", frames: int = 6, sound: bool = False, name: str = "mp4"
+    ) -> Path:
+        path = folder / f"{len(list(folder.iterdir()))}.{name}"
+        source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}"]
+        if sound:
+            source += ["-f", "lavfi", "-i", "sine", "-shortest"]
+        command = [
+            "ffmpeg",
+            "-loglevel",
+            "error",
+            "-y",
+            *source,
+            "-frames:v",
+            str(frames),
+            *(options or usual),
+            str(path),
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        return path
+
+    return make

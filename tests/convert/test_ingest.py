@@ -86,7 +86,7 @@ def test_what_like_says_cannot_be_said_again(series):
         rp.to_dicom(np.zeros((4, 4), np.uint8), like=series, attributes={"PatientID": "other"})
 
 
-@pytest.mark.parametrize("keyword", ["Rows", "SOPClassUID", "PixelData", "Modality"])
+@pytest.mark.parametrize("keyword", ["Rows", "SOPClassUID", "SOPInstanceUID", "PixelData", "Modality"])
 def test_what_the_source_holds_cannot_be_said(keyword):
     with pytest.raises(InvalidInputError):
         rp.to_dicom(np.zeros((4, 4), np.uint8), attributes={"PatientID": "A17", keyword: "1"})

@@ -1,7 +1,6 @@
 """Videos keep their compressed frames; what else an MP4 file tells stays outside."""
 
 import contextlib
-import shutil
 import subprocess
 from copy import deepcopy
 from io import BytesIO
@@ -25,25 +24,6 @@ from researchpacs.errors import InvalidInputError, UnsupportedError
 A17 = {"PatientID": "A17"}
 H264 = ("-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p")
 H265 = ("-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p")
-
-
-@pytest.fixture(scope="session")
-def video(tmp_path_factory):
-    """Make a short MP4 file with ffmpeg."""
-    if not shutil.which("ffmpeg"):
-        pytest.skip("ffmpeg is missing: apt-get install ffmpeg")
-    folder = tmp_path_factory.mktemp("videos")
-
-    def make(*options, size="64x48", rate="25", frames=6, sound=False, name="mp4"):
-        path = folder / f"{len(list(folder.iterdir()))}.{name}"
-        source = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}"]
-        if sound:
-            source += ["-f", "lavfi", "-i", "sine", "-shortest"]
-        command = ["ffmpeg", "-loglevel", "error", "-y", *source, "-frames:v", str(frames), *options, str(path)]
-        subprocess.run(command, check=True, capture_output=True)
-        return path
-
-    return make
 
 
 def frames_of(path):

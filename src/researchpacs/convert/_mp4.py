@@ -5,6 +5,10 @@ Sizes, counts and times come from the container; profile, level and sampling fro
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from researchpacs.convert._boxes import Box, boxes, only, unsigned
 from researchpacs.errors import InvalidInputError, UnsupportedError
@@ -94,10 +98,10 @@ def without_metadata(content: bytes) -> bytes:
     return bytes(clean)
 
 
-def _all_boxes(content: bytes | bytearray, start: int, end: int) -> Iterator[Box]:
+def _all_boxes(content: bytes | bytearray, start: int, end: int, deep: int = 0) -> Iterator[Box]:
     for box in boxes(content, start, end):
-        if box.kind in _CONTAINERS:
-            yield from _all_boxes(content, box.body, box.end)
+        if box.kind in _CONTAINERS and deep < len(_CONTAINERS):
+            yield from _all_boxes(content, box.body, box.end, deep + 1)
         else:
             yield box
 
@@ -144,18 +148,14 @@ def _require_upright(content: bytes, header: Box) -> None:
 
 def _times(content: bytes, box: Box) -> tuple[int, float]:
     """Count the frames, and give the ticks of one; the last may last as long as it likes."""
-    count = unsigned(content, box.body + 4, 4)
-    if box.body + 8 + 8 * count > box.end:
-        raise InvalidInputError("the MP4 file is damaged: its table of times is too short")
-    places = range(box.body + 8, box.body + 8 + 8 * count, 8)
-    runs = [(unsigned(content, place, 4), unsigned(content, place + 4, 4)) for place in places]
-    frames = sum(number for number, _ in runs)
+    runs = _table(content, box, ">u4", 2).astype(np.int64).reshape(-1, 2)
+    frames = int(runs[:, 0].sum())
     if not frames:
         return 0, 0.0
-    if runs[-1][0] == 1 and len(runs) > 1:
-        runs.pop()
-    mean = sum(number * ticks for number, ticks in runs) / sum(number for number, _ in runs)
-    if any(abs(ticks - mean) > max(1, _EVEN * mean) for _, ticks in runs):
+    if len(runs) > 1 and runs[-1, 0] == 1:
+        runs = runs[:-1]
+    mean = float((runs[:, 0] * runs[:, 1]).sum() / runs[:, 0].sum())
+    if np.abs(runs[:, 1] - mean).max() > max(1, _EVEN * mean):
         raise InvalidInputError(
             "the frames of the video have different durations; DICOM wants one rate: "
             "ffmpeg -i in.mp4 -an -r 25 -c:v libx264 -profile:v high -pix_fmt yuv420p out.mp4"
@@ -165,16 +165,22 @@ def _times(content: bytes, box: Box) -> tuple[int, float]:
 
 def _require_samples(content: bytes, table: Box) -> None:
     """Every chunk of frames has to lie in the data of this file."""
-    data = [box for box in boxes(content, 0, len(content)) if box.kind == b"mdat"]
     tables = {box.kind: box for box in boxes(content, table.body, table.end)}
-    wide = b"co64" in tables
     chunks = tables.get(b"co64") or tables.get(b"stco")
     if chunks is None:
         raise InvalidInputError("the MP4 file is damaged: it does not say where its frames are")
-    width, count = 8 if wide else 4, unsigned(content, chunks.body + 4, 4)
-    if chunks.body + 8 + width * count > chunks.end:
-        raise InvalidInputError("the MP4 file is damaged: its table of places is too short")
-    for k in range(count):
-        place = unsigned(content, chunks.body + 8 + width * k, width)
-        if not any(box.body <= place < box.end for box in data):
-            raise InvalidInputError("the MP4 file is damaged or truncated: frames lie outside of its data")
+    places = _table(content, chunks, ">u8" if b"co64" in tables else ">u4", 1)
+    inside = np.zeros(len(places), bool)
+    for box in boxes(content, 0, len(content)):
+        if box.kind == b"mdat":
+            inside |= (places >= box.body) & (places < box.end)
+    if not inside.all():
+        raise InvalidInputError("the MP4 file is damaged or truncated: frames lie outside of its data")
+
+
+def _table(content: bytes, box: Box, kind: str, columns: int) -> NDArray[Any]:
+    """Read the numbers of a table that begins with the count of its rows."""
+    count = unsigned(content, box.body + 4, 4) * columns
+    if box.body + 8 + np.dtype(kind).itemsize * count > box.end:
+        raise InvalidInputError("the MP4 file is damaged: a table is shorter than it says")
+    return np.frombuffer(content, kind, count, box.body + 8)

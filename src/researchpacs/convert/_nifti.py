@@ -25,7 +25,9 @@ _DEFLATE_RATIO = 1032
 _LABELS = 1002
 _OF_PATIENT = (1, 2)
 """Codes of affines in the coordinates of the scanner, or of another image of the patient; 3 and more are templates."""
-_TO_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_TO_MM = {1: 1000.0, 3: 0.001}
+"""By code of the unit of length: metres and micrometres; all else, unknown too, is meant as mm."""
+_UNIT_OF_LENGTH = 0x07
 _DAMAGED = (OSError, EOFError, ValueError, zlib.error, OverflowError)
 
 
@@ -42,7 +44,8 @@ def nifti_voxels(path: Path) -> Voxels:
         No affine to patient coordinates.
     """
     try:
-        with path.open("rb") as file:
+        # Numbers of a damaged affine may be signalling: they are refused below, with a reason.
+        with path.open("rb") as file, np.errstate(all="ignore"):
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             stream = cast("IOBase", gzip.GzipFile(fileobj=file) if packed else file)
@@ -130,7 +133,6 @@ def _affine_ras(image: "nib.Nifti1Pair") -> tuple[NDArray[np.float64], bool]:
             "pass its values as an array with affine_lps="
         )
     name = next((name for name in known if codes[name] in _OF_PATIENT), known[0])
-    unit = header.get_xyzt_units()[0]
     affine = np.array(header.get_sform() if name == "sform" else header.get_qform(), np.float64)
-    affine[:3] *= _TO_MM.get(unit, 1.0)
+    affine[:3] *= _TO_MM.get(int(header["xyzt_units"]) & _UNIT_OF_LENGTH, 1.0)
     return affine, codes[name] in _OF_PATIENT

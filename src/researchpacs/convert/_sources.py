@@ -15,7 +15,7 @@ from researchpacs.convert._subject import Subject
 from researchpacs.convert._volume_sources import array_voxels, image_voxels
 from researchpacs.convert._voxels import Voxels
 from researchpacs.dicom.foreign import CONVERTIBLE, OPENING_BYTES, foreign_kind
-from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.errors import AccessError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -82,14 +82,16 @@ def file_kind(path: Path) -> str | None:
 
     Raises
     ------
-    NotFoundError
-        There is no such file.
+    NotFoundError, AccessError
+        There is no such file, or it must not be read.
     """
+    if not path.is_file():
+        raise NotFoundError("no such file to convert")
     try:
         with path.open("rb") as file:
             return foreign_kind(file.read(OPENING_BYTES), os.fstat(file.fileno()).st_size)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise NotFoundError("no such file to convert") from error
+    except PermissionError as error:
+        raise AccessError("no permission to read the file") from error
 
 
 def _file(path: Path, wish: Wish) -> Drafts:
@@ -98,7 +100,8 @@ def _file(path: Path, wish: Wish) -> Drafts:
         return _volume(nifti_voxels(path), wish)
     if kind not in _OF_CONTENT:
         raise InvalidInputError(
-            f"a {kind or 'file of an unknown kind'} cannot be converted; known are {', '.join(sorted(CONVERTIBLE))}"
+            f"a {kind or 'file of an unknown kind'} cannot be converted; known are {', '.join(sorted(CONVERTIBLE))}. "
+            "DICOM itself is ingested as it is"
         )
     size = path.stat().st_size
     if size > _MOST_BYTES:

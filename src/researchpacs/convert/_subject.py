@@ -27,6 +27,7 @@ _FREE = frozenset(
     }
 )
 """What the conversion only presumes, and the user may know better."""
+_NEVER = frozenset({"SOPInstanceUID", "SOPClassUID", "SpecificCharacterSet", "TransferSyntaxUID"})
 _OF_EQUIPMENT = "InstitutionName"
 """Where other equipment stands is no attribute of what is made here."""
 
@@ -96,7 +97,8 @@ def apply_attributes(ds: Dataset, attributes: Mapping[str, Any]) -> None:
     """
     for keyword, value in attributes.items():
         tag = tag_for_keyword(keyword) or 0
-        if tag in ds and level_of(keyword) not in ("patient", "study") and keyword not in _FREE:
+        known = tag in ds and ds[tag].value not in (None, "", [])
+        if keyword in _NEVER or (known and level_of(keyword) not in ("patient", "study") and keyword not in _FREE):
             raise InvalidInputError(f"{keyword} is set by the conversion; leave it out of attributes=")
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -20,7 +20,8 @@ from researchpacs.errors import InvalidInputError, ResearchPacsError
 
 __all__ = ["array_draft", "image_draft", "picture_draft"]
 
-_MAX_PIXELS = 1 << 28
+_MAX_PIXELS = 1 << 27
+_TOO_LARGE = "the picture is larger than 2^27 pixels"
 _ORIENTATION = 0x0112
 _RGB_PROFILE = b"RGB "
 _MAX_PROFILE_BYTES = 1 << 20
@@ -47,18 +48,19 @@ def picture_draft(content: bytes, *, keep_jpeg: bool = True) -> tuple[Dataset, s
     Raises
     ------
     InvalidInputError
-        Damaged, animated, CMYK, or larger than 2^28 pixels.
+        Damaged, animated, CMYK, or larger than 2^27 pixels.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of what it mends, and refuses a decompression bomb only at twice the size it warns at.
+            # Pillow warns of what it mends, and of pictures greater than common ones, which have a limit of their own.
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             if content.startswith(b"\xff\xd8"):
                 return _of_jpeg(content, keep=keep_jpeg)
             return _of_png(content), ""
     except ResearchPacsError:
         raise
+    except Image.DecompressionBombError as error:
+        raise InvalidInputError(_TOO_LARGE) from error
     except Exception as error:
         raise InvalidInputError("the picture is damaged or truncated: it cannot be read as PNG or JPEG") from error
 
@@ -69,7 +71,7 @@ def image_draft(image: Image.Image, origin: str = "a PIL image") -> Dataset:
     Raises
     ------
     InvalidInputError
-        Animated, larger than 2^28 pixels, or in a mode other than grey, palette and RGB.
+        Animated, larger than 2^27 pixels, or in a mode other than grey, palette and RGB.
     """
     _require_one(image)
     profile = image.info.get("icc_profile") or b""
@@ -171,7 +173,7 @@ def _of_channels(pixels: NDArray[Any], origin: str, profile: bytes) -> Dataset:
 
 def _require_one(image: Image.Image) -> None:
     if image.width * image.height > _MAX_PIXELS:
-        raise InvalidInputError("the picture is larger than 2^28 pixels")
+        raise InvalidInputError(_TOO_LARGE)
     if getattr(image, "n_frames", 1) > 1:
         raise InvalidInputError("an animated picture; save one frame of it, or make a video")
 
