@@ -63,7 +63,7 @@ def services() -> str:
     from researchpacs.server.dimse._options import ScpOptions
 
     none: Any = None
-    served = handlers_of(none, none, ScpOptions(worklist=Path(tempfile.gettempdir())), none)
+    served = handlers_of(none, none, ScpOptions(worklist=Path(tempfile.gettempdir())))
     uids = dict.fromkeys(uid for _, uid in served if uid != "storage")
     rows = [(_uid_name(uid), f"`{uid}`", _role(_uid_name(uid))) for uid in uids]
     return _table(("SOP class", "UID", "role"), [("Storage, all of the table below", "", "SCU, SCP"), *rows])

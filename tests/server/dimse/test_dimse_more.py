@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from pydicom import Dataset
@@ -26,6 +27,7 @@ from researchpacs.testing._instances import small_ct
 pytestmark = pytest.mark.server
 
 CT = small_ct().SOPClassUID
+T = TypeVar("T")
 
 
 # -- access ---------------------------------------------------------------------------------------------------------
@@ -165,6 +167,52 @@ def test_a_caller_that_is_no_peer_is_told_over_its_own_association(scp: Scp, pac
     assert reports[0].TransactionUID == "1.2.3.4"
     assert reports[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == small_ct(1).SOPInstanceUID
     assert "FailedSOPSequence" not in reports[0]
+
+
+def test_a_report_outlives_the_node_and_reaches_a_peer_that_was_away(pacs: rp.Pacs) -> None:
+    from pynetdicom import AE, evt
+
+    pacs.ingest(small_ct(1))
+    port = free_port()
+    pacs.peers.add("sender", aet="SENDER", host="127.0.0.1", port=port)
+    with start_scp(pacs, ScpOptions(port=0)) as scp:
+        ae = AE("SENDER")
+        ae.add_requested_context(COMMITMENT)
+        association = ae.associate("127.0.0.1", scp.port, ae_title=scp.aet)
+        asked, item = Dataset(), Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CT, small_ct(1).SOPInstanceUID
+        asked.TransactionUID, asked.ReferencedSOPSequence = "1.2.3.9", [item]
+        status, _ = association.send_n_action(asked, 1, COMMITMENT, "1.2.840.10008.1.20.1.1")
+        association.release()
+        assert status.Status == 0
+        (job,) = _until(lambda: [one for one in pacs.archive.jobs.all() if one.state == "retry"])
+        assert (job.kind, job.content["TransactionUid"]) == ("StorageCommitmentScp", "1.2.3.9")
+        assert "cannot be reached" in job.error_details
+
+    reports: list[Dataset] = []
+
+    def heard(event: object) -> tuple[int, None]:
+        reports.append(event.event_information)  # type: ignore[attr-defined]
+        return 0x0000, None
+
+    listener = AE("SENDER")
+    listener.add_supported_context(COMMITMENT, scu_role=True, scp_role=True)
+    server = listener.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, heard)])
+    try:
+        with start_scp(pacs, ScpOptions(port=0)):
+            _until(lambda: pacs.archive.jobs.get(job.id).done)
+    finally:
+        server.shutdown()
+    assert pacs.archive.jobs.get(job.id).state == "success"
+    assert [one.TransactionUID for one in reports] == ["1.2.3.9"]
+
+
+def _until(found: Callable[[], T]) -> T:
+    give_up = time.monotonic() + 30
+    while not (value := found()):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    return value
 
 
 # -- modality worklist ----------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """Storage commitment, push model (PS3.4 annex J): whether the archive keeps what somebody sent.
 
 An instance is committed when the ledger has it and its file is there, whole. The answer to the N-ACTION only says that
-the question was understood; what is kept is told by an N-EVENT-REPORT (PS3.4 J.3.3): over an association of ours to a
-caller that is a peer, over its own to anybody else.
+the question was understood; what is kept is told by an N-EVENT-REPORT (PS3.4 J.3.3): to a caller that is a peer over an
+association of ours, by a job that tries again where the peer is away; to anybody else over its own association.
 """
 
-import logging
-import threading
 from collections.abc import Mapping
+from typing import Any
 
 from pydicom import Dataset
 
@@ -18,69 +17,29 @@ from researchpacs.archive._dimse._command import N_EVENT_REPORT
 from researchpacs.archive._dimse._contexts import COMMITMENT, NATIVE, Context, Proposal
 from researchpacs.archive._dimse._identifier import read_identifier, write_identifier
 from researchpacs.archive._dimse._request import associated
-from researchpacs.archive._peers import Peer, Peers
+from researchpacs.archive._peers import Peers
 from researchpacs.dicom.values import reading_quietly
-from researchpacs.errors import InvalidInputError, RemoteError
+from researchpacs.errors import InvalidInputError, UnsupportedError
 from researchpacs.model import Find
 from researchpacs.server.dimse._instances import identity_of
+from researchpacs.server.jobs import Retry, Run
 
-__all__ = ["Reporter", "answer_commitment"]
+__all__ = ["REPORT", "RETRY", "answer_commitment", "deliver"]
 
-_log = logging.getLogger(__name__)
 _WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 _REQUEST = 1
 # PS3.7 annex C
 _SUCCESS, _NO_SUCH_ACTION, _INVALID_ARGUMENT, _NO_SUCH_INSTANCE = 0x0000, 0x0123, 0x0115, 0x0112
 _PROCESSING_FAILURE, _CLASS_INSTANCE_CONFLICT = 0x0110, 0x0119
 _ALL_KEPT, _SOME_FAILED = 1, 2
-_PAUSES_S = (0.0, 2.0, 10.0, 60.0)
-"""Before each attempt to reach a peer."""
+REPORT = "StorageCommitmentScp"
+"""The kind of job that tells a peer what is kept."""
+RETRY = Retry(attempts=10)
+"""A modality that is switched off comes back; the last attempt is half an hour after the first."""
 
 
-class Reporter:
-    """Delivers reports to peers, in threads of its own, again when one is not there."""
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
-        self._stopped = threading.Event()
-        self._threads: set[threading.Thread] = set()
-
-    def deliver(self, peer: Peer, report: Dataset, *, calling_aet: str) -> None:
-        """Start to deliver one report."""
-        thread = threading.Thread(target=self._deliver, args=(peer, report, calling_aet), daemon=True)
-        self._threads = {one for one in self._threads if one.is_alive()} | {thread}
-        thread.start()
-
-    def stop(self) -> None:
-        """Give up what could not be delivered yet."""
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _deliver(self, peer: Peer, report: Dataset, calling_aet: str) -> None:
-        # We ask for the association and are the SCP of what goes over it (PS3.7 D.3.3.4).
-        proposal = Proposal(1, COMMITMENT, NATIVE, scu_role=False, scp_role=True, has_roles=True)
-        for pause in _PAUSES_S:
-            if self._stopped.wait(pause):
-                return
-            try:
-                with associated(peer, [proposal], calling_aet=calling_aet, timeouts=self._timeouts) as association:
-                    context = next(iter(association.accepted), None)
-                    if context is None:
-                        _log.warning("peer %s takes no reports of storage commitment", peer.name)
-                        return
-                    _tell(association, context, report)
-            except RemoteError as error:
-                _log.info("a report of storage commitment to peer %s has to wait: %s", peer.name, error)
-            else:
-                return
-        _log.warning("peer %s was not told what is committed, it could not be reached", peer.name)
-
-
-def answer_commitment(
-    association: Association, request: Message, archive: EmbeddedArchive, peers: Peers, reporter: Reporter
-) -> None:
-    """Take the question, and report."""
+def answer_commitment(association: Association, request: Message, archive: EmbeddedArchive, peers: Peers) -> None:
+    """Take the question, and report: to a peer by a job that outlives this process."""
     if request.command.get("RequestedSOPInstanceUID") != _WELL_KNOWN:
         association.respond(request, _NO_SUCH_INSTANCE)
         return
@@ -94,13 +53,32 @@ def answer_commitment(
     except InvalidInputError:
         association.respond(request, _INVALID_ARGUMENT)
         return
-    association.respond(request, _SUCCESS, numbers={"ActionTypeID": _REQUEST})
-    report = _report(archive, transaction, wanted)
     peer = peers.by_aet(association.calling_aet)
     if peer is not None:
-        reporter.deliver(peer, report, calling_aet=association.called_aet)
-    else:
-        _tell(association, request.context, report)
+        # The question counts as understood only when it cannot be forgotten any more.
+        called = association.called_aet
+        asked_for = {"Peer": peer.name, "CalledAet": called, "Transaction": transaction, "Wanted": wanted}
+        shown = {"CalledAet": called, "RemoteAet": peer.aet, "TransactionUid": transaction}
+        archive.jobs.submit(REPORT, asked_for, content=shown)
+    association.respond(request, _SUCCESS, numbers={"ActionTypeID": _REQUEST})
+    if peer is None:
+        _tell(association, request.context, _report(archive, transaction, wanted))
+
+
+def deliver(run: Run, *, timeouts: Timeouts) -> Mapping[str, Any]:
+    """Tell a peer over an association of ours; the handler of a job."""
+    request = run.job.request
+    peer = Peers(run.pacs.archive.ledger)[request["Peer"]]
+    report = _report(run.pacs.archive, request["Transaction"], request["Wanted"])
+    # We ask for the association and are the SCP of what goes over it (PS3.7 D.3.3.4).
+    proposal = Proposal(1, COMMITMENT, NATIVE, scu_role=False, scp_role=True, has_roles=True)
+    with associated(peer, [proposal], calling_aet=request["CalledAet"], timeouts=timeouts) as association:
+        context = next(iter(association.accepted), None)
+        if context is None:
+            raise UnsupportedError(f"peer {peer.name} takes no reports of storage commitment")
+        _tell(association, context, report)
+    failed = len(report.get("FailedSOPSequence", ()))
+    return {**run.job.content, "FailedInstancesCount": failed, "InstancesCount": len(request["Wanted"])}
 
 
 def _read(asked: Dataset) -> tuple[str, dict[str, str]]:

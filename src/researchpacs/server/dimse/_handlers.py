@@ -7,7 +7,7 @@ from researchpacs.archive._dimse._association import Association, Message
 from researchpacs.archive._dimse._command import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION
 from researchpacs.archive._dimse._contexts import COMMITMENT, ECHO, FIND, GET, MOVE, WORKLIST
 from researchpacs.archive._peers import Peers
-from researchpacs.server.dimse._commitment import Reporter, answer_commitment
+from researchpacs.server.dimse._commitment import answer_commitment
 from researchpacs.server.dimse._find import answer_find
 from researchpacs.server.dimse._options import ScpOptions
 from researchpacs.server.dimse._retrieve import answer_get, answer_move
@@ -22,13 +22,12 @@ def handlers_of(
     archive: EmbeddedArchive,
     peers: Peers,
     options: ScpOptions,
-    reporter: Reporter,
 ) -> dict[tuple[int, str], Handler]:
     """Bind the functions that answer to what they need."""
     handlers: dict[tuple[int, str], Handler] = {
         (C_ECHO, ECHO): _answer_echo,
         (C_STORE, "storage"): partial(_answer_store, archive=archive),
-        (N_ACTION, COMMITMENT): partial(answer_commitment, archive=archive, peers=peers, reporter=reporter),
+        (N_ACTION, COMMITMENT): partial(answer_commitment, archive=archive, peers=peers),
     }
     for sop_class_uid in FIND.values():
         handlers[C_FIND, sop_class_uid] = partial(answer_find, archive=archive)

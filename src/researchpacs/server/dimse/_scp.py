@@ -21,11 +21,12 @@ from researchpacs.archive._dimse._pdu import ABORT, Wire
 from researchpacs.archive._peers import Peers
 from researchpacs.errors import RemoteError, UnsupportedError
 from researchpacs.server.dimse._access import judge
-from researchpacs.server.dimse._commitment import Reporter
+from researchpacs.server.dimse._commitment import REPORT, RETRY, deliver
 from researchpacs.server.dimse._handlers import handlers_of
 from researchpacs.server.dimse._options import ScpOptions
 from researchpacs.server.dimse._service import serve
 from researchpacs.server.dimse._store import sink_for
+from researchpacs.server.jobs import JobRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,8 +72,9 @@ class Scp:
         self._resources = contextlib.ExitStack()
         self._folder: Path = self._resources.enter_context(pacs.archive.home.workspace())
         self._peers = Peers(pacs.archive.ledger)
-        self._reporter = Reporter(options.timeouts)
-        self._handlers = handlers_of(pacs.archive, self._peers, options, self._reporter)
+        reports = {REPORT: partial(deliver, timeouts=options.timeouts)}
+        self._resources.enter_context(JobRunner(pacs, reports, workers=1, retry=RETRY))
+        self._handlers = handlers_of(pacs.archive, self._peers, options)
         self._callers: dict[threading.Thread, socket.socket] = {}
         self._associated: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -101,7 +103,6 @@ class Scp:
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in callers:
             thread.join()
-        self._reporter.stop()
         self._resources.close()
 
     def __enter__(self) -> Self:
