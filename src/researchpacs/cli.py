@@ -201,12 +201,14 @@ def demo(home: Path | None, output: Path, as_json: bool) -> None:
 def serve(home: Path | None, /, *, users: Path | None, no_auth: bool, **options: Any) -> None:
     """Serve the archive as an Orthanc would."""
     from researchpacs.config import Settings
+    from researchpacs.server.lock import refuse_second
 
+    folder = Settings.load(home).home
+    refuse_second(folder)
     try:
         from researchpacs.server import serve as server
     except ModuleNotFoundError as error:
         raise MissingExtraError("a server", "server") from error
-    folder = Settings.load(home).home
     access = server.access_for(users=users, no_auth=no_auth)
     address = server.Address(
         options["host"], options["port"], options["tls_cert"], options["tls_key"], options["root_path"]

@@ -11,8 +11,9 @@ from filelock import FileLock, Timeout
 
 from researchpacs.errors import ConflictError
 from researchpacs.storage.durable import write_atomically
+from researchpacs.storage.full import is_disk_full
 
-__all__ = ["serving"]
+__all__ = ["refuse_second", "serving"]
 
 
 @contextmanager
@@ -31,20 +32,48 @@ def serving(home: Path, address: str) -> Iterator[None]:
     ConflictError
         Another process serves this home.
     """
-    lock, note = FileLock(home / "server.lock"), home / "server.json"
+    note = home / "server.json"
+    lock = _acquired(home)
     try:
-        lock.acquire(timeout=0.2)
-    except Timeout:
-        raise ConflictError(
-            f"{home} is served already{_holder(note)}; stop that server, or serve another home"
-        ) from None
-    try:
-        told = {"pid": os.getpid(), "address": address, "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_atomically(note, json.dumps(told).encode())
+        _leave(note, address)
         yield
         note.unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def refuse_second(home: Path) -> None:
+    """Refuse early where another process serves a home, before anything slow is loaded; `serving` decides.
+
+    Raises
+    ------
+    ConflictError
+        As `serving`.
+    """
+    if (home / "server.lock").exists():
+        _acquired(home).release()
+
+
+def _acquired(home: Path) -> FileLock:
+    lock = FileLock(home / "server.lock")
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        raise ConflictError(
+            f"{home} is served already{_holder(home / 'server.json')}; stop that server, or serve another home"
+        ) from None
+    return lock
+
+
+def _leave(note: Path, address: str) -> None:
+    """Say who serves; on a full disk nothing is said, rather than what a killed server left."""
+    told = {"pid": os.getpid(), "address": address, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    note.unlink(missing_ok=True)
+    try:
+        write_atomically(note, json.dumps(told).encode())
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
 
 
 def _holder(note: Path) -> str:
