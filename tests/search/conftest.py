@@ -62,7 +62,9 @@ def search(catalog: Catalog) -> Callable[..., Search]:
     """Search with the row itself as handle."""
 
     def run(level: str = "study", /, **words: Any) -> Search:
-        options = {name: words.pop(name) for name in ("text", "where", "order", "limit", "labels") if name in words}
+        options = {
+            name: words.pop(name) for name in ("text", "where", "order", "limit", "labels", "page") if name in words
+        }
         return Search(catalog, level, words, **options, as_handle=lambda _, row: row)
 
     return run

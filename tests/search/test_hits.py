@@ -29,6 +29,38 @@ def test_it_is_a_sequence(search):
         hits[5]
 
 
+@pytest.mark.parametrize("page", [1, 2, 4, 5, 6, 1000])
+@pytest.mark.parametrize("limit", [None, 0, 3, 4, 100])
+def test_pages_make_one_sequence(search, page, limit):
+    expected = [0, 1, 2, 3, 4][:limit]
+    hits = search("series", order="SeriesNumber", page=page, limit=limit)
+
+    assert [row["SeriesNumber"] for row in hits] == expected
+    assert [hits[at]["SeriesNumber"] for at in range(len(hits))] == expected
+    assert [row["SeriesNumber"] for row in hits[1:]] == expected[1:]
+    assert [row["SeriesNumber"] for row in hits[::-2]] == expected[::-2]
+    assert [hits[-at - 1]["SeriesNumber"] for at in range(len(hits))] == expected[::-1]
+    for beyond in (len(expected), -len(expected) - 1):
+        with pytest.raises(IndexError):
+            hits[beyond]
+
+
+def test_a_few_of_many_are_fetched_alone(catalog):
+    class Counting:
+        has_labels = True
+        rows = 0
+
+        def sql(self, query: str, /, **params: object) -> object:
+            result = catalog.sql(query, **params)
+            self.rows += len(result.fetchall())
+            return result
+
+    counted = Counting()
+    hits = Search(counted, "instance", {}, page=2, as_handle=lambda _, row: row)  # type: ignore[arg-type]
+    hits[0]
+    assert counted.rows == 2
+
+
 def test_one_is_exactly_one(search):
     assert search("series", Modality="MR").one()["SeriesNumber"] == 3
     with pytest.raises(NotFoundError):

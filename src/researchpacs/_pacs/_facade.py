@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
-from researchpacs._pacs._handles import Handle, Series, Study, apart, as_handle, as_handles
+from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, apart, as_handle, as_handles
 from researchpacs._pacs._lookup import is_indexed, look_up
 from researchpacs.archive import open_archive, open_remote
 from researchpacs.catalog import Catalog
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from researchpacs.archive._peers import Peer, Peers
     from researchpacs.catalog import Result, Schema, SyncReport
     from researchpacs.ingest import IngestReport
+    from researchpacs.search._filters import Filters
     from researchpacs.viewer import Viewer, Window
 
 __all__ = ["Pacs", "connect", "opened", "view"]
@@ -202,6 +203,16 @@ class Pacs:
 
     # -- ask -----------------------------------------------------------------------------------------------------------
 
+    @overload
+    def search(self, level: Literal["study"] = "study", /, **words: "Unpack[Filters]") -> Search[Study]: ...
+    @overload
+    def search(self, level: Literal["patient"], /, **words: "Unpack[Filters]") -> Search[Patient]: ...
+    @overload
+    def search(self, level: Literal["series"], /, **words: "Unpack[Filters]") -> Search[Series]: ...
+    @overload
+    def search(self, level: Literal["instance"], /, **words: "Unpack[Filters]") -> Search[Instance]: ...
+    @overload
+    def search(self, level: str, /, **words: "Unpack[Filters]") -> Search[Any]: ...
     def search(
         self,
         level: str = "study",
@@ -213,7 +224,7 @@ class Pacs:
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
         **filters: Any,
-    ) -> Search:
+    ) -> Search[Any]:
         """Search by DICOM keywords; lazy.
 
         Parameters

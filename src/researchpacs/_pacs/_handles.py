@@ -122,7 +122,7 @@ class Handle:
         values = ((name, getattr(self, name)) for name in self.shown)
         return [(name, value) for name, value in values if value is not None]
 
-    def below(self, level: Level, **options: Any) -> "Search":
+    def below(self, level: Level, **options: Any) -> "Search[Any]":
         """Search what belongs to it; options are those of `Pacs.search`."""
         return self._pacs.search(level, **self._kinship, **options)
 

@@ -1,6 +1,7 @@
 """`Result`: what a query answers, in the forms people know."""
 
 import re
+from collections.abc import Iterator
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,19 @@ class Result:
             return []
         with self._lock, telling_sql_errors(self._query, self._con):
             return self._relation.fetchall()
+
+    def batches(self, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows as tuples, so many at a time, as they are when the first are asked for."""
+        if self._relation is None:
+            return
+        with self._lock, telling_sql_errors(self._query, self._con):
+            self._relation.execute()
+        while True:
+            with self._lock, telling_sql_errors(self._query, self._con):
+                found = self._relation.fetchmany(rows)
+            if not found:
+                return
+            yield found
 
     def __repr__(self) -> str:
         if self._relation is None:

@@ -1,8 +1,9 @@
 """`Search`: a question to the catalog as a lazy sequence of handles."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from researchpacs.catalog import as_html, as_text, column_types, is_identifying
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Search"]
 
-AsHandle = Callable[[Any, Mapping[str, Any]], Any]
+Hit = TypeVar("Hit")
+
+_KEPT_PAGES = 16
 
 _SHOWN = {
     "patient": ("PatientSex", "study_count", "series_count", "instance_count"),
@@ -34,10 +37,12 @@ _MOST = 2**62
 _KEPT_IDENTIFIERS = frozenset({"PatientID", "AccessionNumber", "StudyID", "OtherPatientIDs"})
 
 
-class Search:
+class Search(Generic[Hit]):
     """What matches some filters, found when it is first asked for.
 
-    A sequence of handles; `df()`, `arrow()` and `pl()` give tables, `sql` the query behind it.
+    A sequence of handles; `df()`, `arrow()` and `pl()` give tables, `sql` the query behind it. Up to a thousand hits
+    stay as they were first found. More are fetched page by page, so what is stored meanwhile may be among them; one
+    iteration gives what there was when it began.
 
     Parameters
     ----------
@@ -57,6 +62,8 @@ class Search:
         Columns to sort by; with ``-`` in front it sorts down.
     limit
         At most so many.
+    page
+        Hits that are fetched together.
     as_handle
         Makes a handle of a level and a row.
 
@@ -79,7 +86,8 @@ class Search:
         where: str | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
-        as_handle: AsHandle,
+        page: int = 1000,
+        as_handle: Callable[[Any, Mapping[str, Any]], Hit],
     ) -> None:
         limit = _as_limit(limit)
         if labels is not None and not catalog.has_labels:
@@ -88,7 +96,8 @@ class Search:
         self._query = compile_query(level, filters, text=text, labels=labels, where=where, order=order)
         self._limit = limit
         self._as_handle = as_handle
-        self._handles: list[Any] | None = None
+        self._page_size = page
+        self._pages: OrderedDict[int, list[Hit]] = OrderedDict()
 
     @property
     def level(self) -> str:
@@ -101,8 +110,9 @@ class Search:
         return self._query.literal_text(self._text(_every(self.level)))
 
     def __len__(self) -> int:
-        if self._handles is not None:
-            return len(self._handles)
+        first = self._pages.get(0)
+        if first is not None and len(first) < self._page_size:
+            return len(first)
         inner = self._text("1", ordered=False)
         ((count,),) = self._run(f"select count(*) from ({inner})").fetchall()  # noqa: S608
         return int(count)
@@ -111,28 +121,32 @@ class Search:
         return self.first() is not None
 
     @overload
-    def __getitem__(self, at: int) -> Any: ...
+    def __getitem__(self, at: int) -> Hit: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: slice) -> list[Hit]: ...
     def __getitem__(self, at: int | slice) -> Any:
-        try:
-            return self._all()[at]
-        except IndexError:
-            raise NoHitError(
-                f"there is no hit {at}: {len(self)} match; first() gives None instead, print(hits.sql) shows the query"
-            ) from None
+        if isinstance(at, slice):
+            self._page(0)  # where this is all, its length is known, and stays
+            return [self._at(number) for number in range(*at.indices(len(self)))]
+        number = index(at)
+        return self._at(number if number >= 0 else number + len(self))
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._all())
+    def __iter__(self) -> Iterator[Hit]:
+        first = self._page(0)
+        if len(first) < self._page_size:
+            yield from first
+            return
+        result = self._run(self._text(_every(self.level)))
+        names = result.columns
+        for rows in result.batches(self._page_size):
+            yield from self._as_handles(names, rows)
 
-    def first(self) -> Any | None:
+    def first(self) -> Hit | None:
         """The first hit; None where nothing matches."""
-        if self._handles is None:
-            found = self._fetch(self._text(_every(self.level), at_most=1))
-            return found[0] if found else None
-        return self._handles[0] if self._handles else None
+        found = self._pages[0] if 0 in self._pages else self._fetch(at_most=1)
+        return found[0] if found else None
 
-    def one(self) -> Any:
+    def one(self) -> Hit:
         """The only hit.
 
         Raises
@@ -142,7 +156,7 @@ class Search:
         InvalidInputError
             Several match.
         """
-        found = self._handles if self._handles is not None else self._fetch(self._text(_every(self.level), at_most=2))
+        found = self._pages[0] if 0 in self._pages else self._fetch(at_most=2)
         if not found:
             raise NotFoundError(f"no {self.level} matches; print(hits.sql) shows the query")
         if len(found) > 1:
@@ -178,15 +192,29 @@ class Search:
 
     # -- behind --------------------------------------------------------------------------------------------------------
 
-    def _all(self) -> list[Any]:
-        if self._handles is None:
-            self._handles = self._fetch(self._text(_every(self.level)))
-        return self._handles
+    def _at(self, number: int) -> Hit:
+        page = self._page(number // self._page_size) if number >= 0 else []
+        try:
+            return page[number % self._page_size]
+        except IndexError:
+            raise NoHitError(
+                f"there is no such hit: {len(self)} match; first() gives None instead, print(hits.sql) shows the query"
+            ) from None
 
-    def _fetch(self, text: str) -> list[Any]:
-        result = self._run(text)
-        names = result.columns
-        return [self._as_handle(self.level, dict(zip(names, row, strict=True))) for row in result.fetchall()]
+    def _page(self, number: int) -> list[Hit]:
+        if number not in self._pages:
+            self._pages[number] = self._fetch(at_most=self._page_size, skip=number * self._page_size)
+            while len(self._pages) > _KEPT_PAGES:
+                self._pages.popitem(last=False)
+        self._pages.move_to_end(number)
+        return self._pages[number]
+
+    def _fetch(self, *, at_most: int, skip: int = 0) -> list[Hit]:
+        result = self._run(self._text(_every(self.level), at_most=at_most, skip=skip))
+        return self._as_handles(result.columns, result.fetchall())
+
+    def _as_handles(self, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Hit]:
+        return [self._as_handle(self.level, dict(zip(names, row, strict=True))) for row in rows]
 
     def _table(self, columns: Sequence[str] | None) -> "Result":
         if columns is not None and (isinstance(columns, str) or not isinstance(columns, Iterable) or not list(columns)):
@@ -203,12 +231,14 @@ class Search:
         noun = self.level if count == 1 else LEVELS[self.level]
         return columns, rows, f"{count} {noun}" + (", the first 10" if count > 10 else "")
 
-    def _text(self, chosen: str, *, ordered: bool = True, at_most: int | None = None) -> str:
-        limits = [limit for limit in (self._limit, at_most) if limit is not None]
+    def _text(self, chosen: str, *, ordered: bool = True, at_most: int | None = None, skip: int = 0) -> str:
+        left = None if self._limit is None else max(0, self._limit - skip)
+        limits = [limit for limit in (left, at_most) if limit is not None]
         # A limit without an order would count other rows than it shows.
         parts = [f"select {chosen}", self._query.body]
         parts += [self._query.order] if ordered else []
         parts += [f"limit {min(limits)}"] if limits else []
+        parts += [f"offset {skip}"] if skip else []
         return "\n".join(parts)
 
     def _run(self, text: str) -> "Result":
