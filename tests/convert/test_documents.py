@@ -118,7 +118,9 @@ def test_damaged_documents_are_refused(tmp_path, content, words):
         rp.to_dicom(tmp_path / "file", attributes=A17)
 
 
-def test_the_modality_of_a_model_is_that_of_models(tmp_path):
-    (tmp_path / "model").write_bytes(stl(tetrahedron()))
-    with pytest.raises(InvalidInputError, match="M3D"):
-        rp.to_dicom(tmp_path / "model", modality="CT", attributes=A17)
+@pytest.mark.parametrize(("content", "modality"), [(stl(tetrahedron()), "M3D"), (PDF, "DOC")])
+def test_the_modality_of_a_document_is_its_own(tmp_path, content, modality):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=modality):
+        rp.to_dicom(tmp_path / "file", modality="CT", attributes=A17)
+    assert rp.to_dicom(tmp_path / "file", modality=modality, attributes=A17)[0].Modality == modality

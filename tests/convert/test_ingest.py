@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
+from pydicom.uid import EncapsulatedPDFStorage, MRImageStorage
 
 import researchpacs as rp
 from researchpacs.errors import InvalidInputError
@@ -54,6 +55,11 @@ def test_a_mixed_folder_goes_in_at_once_and_twice_the_same(home, folder):
         assert (again.stored, again.duplicates, again.refused) == (0, 8, 1)
         classes = {row[0] for row in pacs.sql("select distinct SOPClassUID from instances").fetchall()}
         assert len(classes) == 4
+        modalities = dict(
+            pacs.sql("select SOPClassUID, Modality from instances join series using (SeriesInstanceUID)").fetchall()
+        )
+        assert modalities[EncapsulatedPDFStorage] == "DOC"
+        assert modalities[MRImageStorage] == "MR"
         assert len(study.series) == 4
         assert pacs.sql("select count(*) from studies").fetchall() == [(1,)]
 
@@ -67,18 +73,19 @@ def test_a_damaged_file_is_a_row_in_the_report(home, folder):
 
 
 @pytest.mark.parametrize("options", [{"lke": 1}, {"affine_lps": np.eye(4)}, {}, {"attributes": {"PatientId": "x"}}, 7])
-def test_options_are_checked_before_anything_is_read(home, folder, options):
-    with rp.connect(home) as pacs, pytest.raises(InvalidInputError):
-        pacs.ingest(folder / "image.dcm", convert=options)
-    with rp.connect(home) as pacs:
-        assert pacs.sql("select count(*) from instances").fetchall() == [(0,)]
+def test_options_are_checked_before_anything_is_read(pacs, options):
+    with pytest.raises(InvalidInputError):
+        pacs.ingest("no-such-folder", convert=options)
+    with pytest.raises(InvalidInputError, match="no such file"):
+        pacs.ingest("no-such-folder")
 
 
 def test_somebody_has_to_be_named():
     with pytest.raises(InvalidInputError, match="whose is it"):
         rp.to_dicom(np.zeros((4, 4), np.uint8))
-    with pytest.raises(InvalidInputError, match="whose is it"):
-        rp.to_dicom(np.zeros((4, 4), np.uint8), attributes={"PatientID": " "})
+    for options in ({"attributes": {"PatientID": " "}}, {"like": Dataset()}):
+        with pytest.raises(InvalidInputError, match="whose is it"):
+            rp.to_dicom(np.zeros((4, 4), np.uint8), **options)
 
 
 def test_what_like_says_cannot_be_said_again(series):

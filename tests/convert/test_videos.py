@@ -77,6 +77,31 @@ def test_a_rate_that_is_no_whole_number_is_kept(video):
     assert ds.CineRate == 30
 
 
+def test_pixels_that_are_not_square_are_told(video, errors_of):
+    (ds,) = rp.to_dicom(video(*H264, "-vf", "setsar=4/3"), attributes=A17)
+    assert list(ds.PixelAspectRatio) == [3, 4]  # height, width
+    assert errors_of([ds]) == []
+    assert "PixelAspectRatio" not in rp.to_dicom(video(*H264), attributes=A17)[0]
+
+
+def test_frames_that_a_cut_only_hides_do_not_go_in(video, tmp_path):
+    cut = [
+        "ffmpeg",
+        "-loglevel",
+        "error",
+        "-ss",
+        "0.4",
+        "-i",
+        video(*H264, frames=20),
+        "-c",
+        "copy",
+        tmp_path / "cut.mp4",
+    ]
+    subprocess.run(cut, check=True, capture_output=True)
+    with pytest.raises(InvalidInputError, match="does not show"):
+        rp.to_dicom(tmp_path / "cut.mp4", attributes=A17)
+
+
 def test_nothing_but_the_video_goes_in(video, tmp_path, written):
     path = video(
         *H264,

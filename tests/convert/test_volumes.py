@@ -259,6 +259,20 @@ def test_what_is_no_volume_is_refused_with_the_reason(source, options, error, wo
         rp.to_dicom(source, modality="MR", attributes=A17, **options)
 
 
+def test_stored_values_do_not_pass_for_hu(series):
+    with pytest.raises(InvalidInputError, match="not HU"):
+        rp.to_dicom(rp.read_volume(series, rescale=False), like=series)
+
+
+def test_what_was_once_lossy_stays_lossy(series, errors_of):
+    like = series.header()
+    like.LossyImageCompression, like.LossyImageCompressionRatio = "01", "8"
+    made = rp.to_dicom(rp.read_volume(series), like=like)
+    assert {(ds.LossyImageCompression, ds.LossyImageCompressionRatio) for ds in made} == {("01", 8)}
+    assert errors_of(made) == []
+    assert "LossyImageCompression" not in rp.to_dicom(numbers(), spacing=(1, 1, 1), modality="MR", attributes=A17)[0]
+
+
 def test_a_modality_has_to_be_said():
     with pytest.raises(InvalidInputError, match="what do the values mean"):
         rp.to_dicom(nifti(numbers(), oblique()), attributes=A17)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["file_converter"]
 
+_OF_OWN_MODALITY = frozenset({"PDF", "STL"})
+"""Kinds whose modality is given, so that one said for a folder is not meant for them."""
 _OF_ARRAYS = frozenset({"source", "affine_lps", "spacing"})
 
 
@@ -43,6 +45,8 @@ def file_converter(options: Mapping[str, Any] | None) -> "Callable[[Path], Seque
     as_subject(options.get("like"), options.get("attributes") or {})
 
     def convert(path: Path) -> "Sequence[Dataset] | None":
-        return to_dicom(path, **options) if file_kind(path) in CONVERTIBLE else None
+        kind = file_kind(path)
+        own = {name: value for name, value in options.items() if name != "modality" or kind not in _OF_OWN_MODALITY}
+        return to_dicom(path, **own) if kind in CONVERTIBLE else None
 
     return convert

@@ -64,7 +64,7 @@ def completed(
                 setattr(ds, keyword, None)
         if "EncapsulatedDocument" in ds and ds.SeriesNumber is None:
             ds.SeriesNumber = 1  # of type 1 in Encapsulated Document Series (PS3.3 C.24.1)
-        if "Rows" in ds and "Laterality" not in ds:
+        if "Rows" in ds and not ds.get("BodyPartExamined") and "Laterality" not in ds:
             ds.Laterality = None  # unknown (PS3.3 C.7.3.1)
         ds.Manufacturer = ds.get("Manufacturer") or MAKER
         ds.ManufacturerModelName = ds.get("ManufacturerModelName") or MODEL_NAME

@@ -24,6 +24,7 @@ _METADATA = frozenset((b"udta", b"meta", b"uuid", b"skip"))
 _CONTAINERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl"))
 _TIMED = frozenset((b"mvhd", b"tkhd", b"mdhd"))
 """Headers that begin with two times: of creation and of modification."""
+_MOST_EDITS = 1000
 _EVEN = 0.01
 """How much the duration of a frame may differ from the mean, as a fraction, beside one tick of the clock."""
 
@@ -40,6 +41,8 @@ class Video:
     columns: int
     number_of_frames: int
     frame_time_ms: float
+    pixel_aspect: tuple[int, int] | None
+    """Height and width of a pixel; None for square ones."""
 
 
 def read_mp4(content: bytes) -> Video:
@@ -48,7 +51,7 @@ def read_mp4(content: bytes) -> Video:
     Raises
     ------
     InvalidInputError
-        Damaged, truncated, fragmented, or of an uneven frame rate.
+        Damaged, truncated, fragmented, of an uneven frame rate, turned, or with frames that it does not show.
     UnsupportedError
         Another codec, several tracks, or sound.
     """
@@ -63,7 +66,9 @@ def read_mp4(content: bytes) -> Video:
         raise UnsupportedError(f"the MP4 file has {len(tracks)} tracks; DICOM takes one, of video")
     track = tracks[0]
     table = only(content, track, *_TRACK_PATH)
-    codec, configuration, columns, rows = _described(content, only(content, table, b"stsd"))
+    entry = _sample_entry(content, only(content, table, b"stsd"))
+    codec, kind = _CODECS[entry.kind]
+    configuration = only(content, _after_fields(entry), kind)
     _require_upright(content, only(content, track, b"tkhd"))
     frames, ticks = _times(content, only(content, table, b"stts"))
     sizes = only(content, table, b"stsz")
@@ -77,7 +82,16 @@ def read_mp4(content: bytes) -> Video:
     timescale = unsigned(content, header.body + (20 if content[header.body] else 12), 4)
     if not timescale or not ticks:
         raise InvalidInputError("the MP4 file has frames without a duration")
-    return Video(codec, configuration, rows, columns, frames, ticks / timescale * 1000)
+    _require_nothing_hidden(content, movie, track, frames * ticks / timescale, 1.5 * ticks / timescale)
+    return Video(
+        codec=codec,
+        configuration=content[configuration.body : configuration.end],
+        rows=unsigned(content, entry.body + 26, 2),
+        columns=unsigned(content, entry.body + 24, 2),
+        number_of_frames=frames,
+        frame_time_ms=ticks / timescale * 1000,
+        pixel_aspect=_pixel_aspect(content, entry),
+    )
 
 
 def without_metadata(content: bytes) -> bytes:
@@ -119,7 +133,8 @@ def _handler(content: bytes, track: Box) -> bytes:
     return content[handler.body + 8 : handler.body + 12]
 
 
-def _described(content: bytes, description: Box) -> tuple[str, bytes, int, int]:
+def _sample_entry(content: bytes, description: Box) -> Box:
+    """Give the one description of all frames (ISO/IEC 14496-12 12.1.3)."""
     entries = list(boxes(content, description.body + 8, description.end))
     if len(entries) != 1 or entries[0].kind not in _CODECS:
         kinds = ", ".join(entry.kind.decode("latin-1") for entry in entries) or "none"
@@ -127,12 +142,41 @@ def _described(content: bytes, description: Box) -> tuple[str, bytes, int, int]:
             f"the codec of the video is {kinds}; DICOM takes H.264 (avc1) and H.265 (hvc1): "
             "ffmpeg -i in.mp4 -an -c:v libx264 -profile:v high -pix_fmt yuv420p out.mp4"
         )
-    entry = entries[0]
-    codec, kind = _CODECS[entry.kind]
-    inner = Box(entry.kind, entry.start, entry.body + _SAMPLE_ENTRY_BYTES, entry.end)
-    found = only(content, inner, kind)
-    size = (unsigned(content, entry.body + 24, 2), unsigned(content, entry.body + 26, 2))
-    return codec, content[found.body : found.end], *size
+    return entries[0]
+
+
+def _after_fields(entry: Box) -> Box:
+    return Box(entry.kind, entry.start, entry.body + _SAMPLE_ENTRY_BYTES, entry.end)
+
+
+def _pixel_aspect(content: bytes, entry: Box) -> tuple[int, int] | None:
+    inner = _after_fields(entry)
+    for box in boxes(content, inner.body, inner.end):
+        if box.kind == b"pasp":
+            width, height = unsigned(content, box.body, 4), unsigned(content, box.body + 4, 4)
+            return (height, width) if width and height and width != height else None
+    return None
+
+
+def _require_nothing_hidden(content: bytes, movie: Box, track: Box, total_s: float, allowed_s: float) -> None:
+    """Refuse an edit list that leaves frames out: whoever cut them off would find them in the archive again."""
+    lists = [box for box in boxes(content, track.body, track.end) if box.kind == b"edts"]
+    if not lists:
+        return
+    edits = only(content, lists[0], b"elst")
+    header = only(content, movie, b"mvhd")
+    timescale = unsigned(content, header.body + (20 if content[header.body] else 12), 4)
+    width = 8 if content[edits.body] else 4
+    shown = 0
+    for k in range(min(unsigned(content, edits.body + 4, 4), _MOST_EDITS)):
+        place = edits.body + 8 + k * (2 * width + 4)
+        if unsigned(content, place + width, width) != (1 << 8 * width) - 1:  # -1: an empty edit, a pause
+            shown += unsigned(content, place, width)
+    if not timescale or (shown and total_s - shown / timescale > allowed_s):
+        raise InvalidInputError(
+            "the video has frames that it does not show (it was cut without coding it anew); write what is shown: "
+            "ffmpeg -i in.mp4 -an -c:v libx264 -profile:v high -pix_fmt yuv420p out.mp4"
+        )
 
 
 def _require_upright(content: bytes, header: Box) -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage, SecondaryCaptureImageSto
 from researchpacs.convert._grid import Grid, corners_lps, grid_of, require_overlap
 from researchpacs.convert._subject import Subject
 from researchpacs.convert._voxels import Stored, Voxels, quantise
-from researchpacs.errors import GeometryError
+from researchpacs.errors import GeometryError, InvalidInputError
 
 __all__ = ["slice_drafts"]
 
@@ -41,8 +41,10 @@ def slice_drafts(voxels: Voxels, subject: Subject, modality: str) -> list[Datase
     GeometryError
         Sheared, not finite, or in another Frame of Reference than the series it shall be like.
     InvalidInputError
-        Values that are no finite real numbers.
+        Values that are no finite real numbers, or stored ones where HU are meant.
     """
+    if modality == "CT" and not voxels.is_rescaled:
+        raise InvalidInputError("the volume has stored values, not HU; open it with rescale=True")
     stored = quantise(voxels)
     grid = grid_of(voxels.affine_lps, stored.values.shape, spacing_z_known=voxels.spacing_z_known)
     frame = _frame_of_reference(voxels, subject)
@@ -55,8 +57,6 @@ def slice_drafts(voxels: Voxels, subject: Subject, modality: str) -> list[Datase
         _pixels(ds, stored, stored.values[k])
         module(ds)
         ds.DerivationDescription = _derivation(voxels, stored)
-        if subject.lossy and not voxels.origin.startswith("a NIfTI"):
-            ds.LossyImageCompression = "01"
         drafts.append(ds)
     return drafts
 
@@ -82,13 +82,13 @@ def _frame_of_reference(voxels: Voxels, subject: Subject) -> str:
 
 
 def _place(ds: Dataset, grid: Grid, position: tuple[str, ...], frame: str, subject: Subject) -> None:
-    for keyword in ("PatientPosition", "BodyPartExamined", "Laterality"):
-        if keyword in subject.of_series:
-            ds[keyword] = subject.of_series[keyword]
+    for element in subject.of_series:
+        ds[element.tag] = element
     if "PatientPosition" not in ds:
         ds.PatientPosition = None
     ds.FrameOfReferenceUID = frame
-    ds.PositionReferenceIndicator = subject.of_series.get("PositionReferenceIndicator") if frame else None
+    if "PositionReferenceIndicator" not in ds:
+        ds.PositionReferenceIndicator = None
     ds.ImagePositionPatient, ds.ImageOrientationPatient = list(position), list(grid.orientation)
     ds.PixelSpacing = list(grid.pixel_spacing)
     ds.SliceThickness = None

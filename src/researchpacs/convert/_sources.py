@@ -145,6 +145,8 @@ def _picture_file(content: bytes, wish: Wish) -> Drafts:
 def _pdf(content: bytes, wish: Wish) -> Drafts:
     from researchpacs.convert.document import pdf_draft, require_whole_pdf
 
+    if wish.modality not in ("", "DOC"):
+        raise InvalidInputError(f"modality={wish.modality!r}: that of a document is DOC; leave it out")
     require_whole_pdf(content)
     return _picture(pdf_draft(content, wish.title), wish)
 

@@ -20,6 +20,8 @@ __all__ = ["Subject", "apply_attributes", "as_subject"]
 
 _OF_SERIES = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined", "Laterality")
 """What images in the same Frame of Reference share with the series that names it."""
+_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""What was once compressed with loss, and all that is made of it, says so (PS3.3 C.7.6.1.1.5)."""
 _FREE = frozenset(
     {
         *_OF_SERIES[1:],
@@ -39,12 +41,11 @@ class Subject:
     header: Dataset
     """Patient and study attributes, in UTF-8."""
     of_series: Dataset
-    """Frame of Reference and what goes with it; empty unless a series or an instance was given."""
+    """Frame of Reference and what goes with it, and the marks of lossy compression; empty unless a series or an
+    instance was given."""
     series: SeriesSource | None = None
     """Where a series was given: its frames say where it is."""
     modality: str = ""
-    lossy: bool = False
-    """Whether the series was once compressed with loss (PS3.3 C.7.6.1.1.5): what is made of it, was too."""
 
 
 def as_subject(like: object, attributes: Mapping[str, Any]) -> Subject:
@@ -63,14 +64,12 @@ def as_subject(like: object, attributes: Mapping[str, Any]) -> Subject:
         Something else; or nobody is named whom the instances are of; or `attributes` say anew what `like` says.
     """
     _check_keywords(attributes)
-    if like is None:
-        if not str(attributes.get("PatientID") or "").strip():
-            raise InvalidInputError(
-                "whose is it? Give like=, a study, series or Dataset that it belongs to, "
-                "or attributes={'PatientID': ...}"
-            )
-        return Subject(Dataset(), Dataset())
-    header, level = _header_of(like)
+    header, level = (Dataset(), "") if like is None else _header_of(like)
+    named = (attributes.get("PatientID"), header.get("PatientID"), header.get("StudyInstanceUID"))
+    if not any(str(name or "").strip() for name in named):
+        raise InvalidInputError(
+            "whose is it? Give like=, a study, series or Dataset that it belongs to, or attributes={'PatientID': ...}"
+        )
     levels = ("patient",) if level == "patient" else ("patient", "study")
     present = {keyword_for_tag(tag) for tag in list(header.keys())} - {"", _OF_EQUIPMENT}
     keywords = {keyword for keyword in present if level_of(keyword) in levels}
@@ -78,12 +77,12 @@ def as_subject(like: object, attributes: Mapping[str, Any]) -> Subject:
     if told:
         raise InvalidInputError(f"{', '.join(told)}: like= says that already; leave it out of attributes=")
     placed = level in ("series", "instance")
+    lossy = _LOSSY if header.get("LossyImageCompression") == "01" else ()
     return Subject(
         header=_taken(header, keywords),
-        of_series=_taken(header, set(_OF_SERIES) if placed else set()),
+        of_series=_taken(header, {*_OF_SERIES, *lossy} if placed else set()),
         series=cast("SeriesSource", like) if level == "series" and hasattr(like, "frames") else None,
         modality=str(header.get("Modality") or "") if placed else "",
-        lossy=placed and header.get("LossyImageCompression") == "01",
     )
 
 

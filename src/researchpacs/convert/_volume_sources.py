@@ -109,6 +109,7 @@ def _of_xarray(vol: "xr.DataArray") -> Voxels:
         spacing_z_known=spacing_z_known,
         frame_of_reference_uid=vol.dicom.frame_of_reference_uid,
         modality=str(vol.attrs.get("Modality") or ""),
+        is_rescaled=vol.attrs.get("units") != "stored value",
     )
 
 

@@ -34,6 +34,8 @@ class Voxels:
     modality: str = ""
     in_patient: bool = True
     """False for coordinates of a template, such as MNI: no patient was ever there."""
+    is_rescaled: bool = True
+    """False for values as they are stored in other images, before their slope and intercept."""
     of_like: bool = False
     """Whether the grid is that of the series in ``like=``, voxel for voxel."""
 

@@ -148,6 +148,8 @@ def _h265(video: Video) -> _Coding:
 def _pixels(ds: Dataset, video: Video, bits: int) -> None:
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_PARTIAL_420", 0
     ds.Rows, ds.Columns = video.rows, video.columns
+    if video.pixel_aspect:
+        ds.PixelAspectRatio = list(video.pixel_aspect)
     ds.BitsAllocated = 8 if bits == 8 else 16
     ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, bits - 1, 0
 
