@@ -113,9 +113,8 @@ def test_killed_while_receiving_nothing_acknowledged_is_lost(home: Path, tmp_pat
             acknowledged |= sender.acknowledged
     assert killed == rounds
     with rp.connect(home) as pacs:
-        report = pacs.verify()
-        assert report.problems == ()
-        assert report.leftovers == ()
+        # A file that nobody was told of may have got its name already; it is taken up when it comes again.
+        assert pacs.verify().problems == ()
         with pacs.archive.home.workspace():
             pass  # whoever comes next sweeps up
         assert [path.name for path in pacs.archive.home.tmp.iterdir()] == ["sweep.lock"]
