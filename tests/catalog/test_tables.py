@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections import defaultdict
 from io import BytesIO
 from pathlib import Path
@@ -241,3 +242,71 @@ def test_a_report_gives_its_measurements(real):
     assert rows
     assert {row[0] for row in rows} <= reports
     assert all(isinstance(value, float) for _, _, value, _ in rows)
+
+
+BROKEN = {
+    "DateOfSecondaryCapture": ("DA", b"20241399"),
+    "TimeOfSecondaryCapture": ("TM", b"996199"),
+    "FrameReferenceDateTime": ("DT", b"not a date"),
+    "IrradiationEventUID": ("UI", b"1.2..x "),
+    "AcquisitionType": ("CS", b"lower case"),
+    "PatientAge": ("AS", b"old "),
+    "DataCollectionDiameter": ("DS", b"wide"),
+    "TableSpeed": ("FD", bytes(6)),
+    "RetrieveAETitle": ("AE", b"A" * 20),
+    "ExposureInuAs": ("IS", b"1.5 "),
+}
+
+
+def explicit(keyword: str, vr: str, value: bytes) -> bytes:
+    """An element as Explicit VR Little Endian has it (PS3.5 7.1.2), whatever the value."""
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value)) + value
+
+
+def test_a_value_that_breaks_its_vr_is_kept_and_told_wherever_it_stands(filled):
+    ds = small_ct(1)
+    del ds.PixelData
+    ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    whole = buffer.getvalue()
+    body = {}
+    for element in ds:
+        one, written = pydicom.Dataset(), BytesIO()
+        one.add(element)
+        pydicom.dcmwrite(written, one, implicit_vr=False, little_endian=True)
+        body[int(element.tag)] = written.getvalue()
+    start = whole.index(body[min(body)])
+    for keyword, (vr, value) in BROKEN.items():
+        body[pydicom.datadict.tag_for_keyword(keyword)] = explicit(keyword, vr, value)
+    nested = explicit("ScheduledProcedureStepStartDate", "DA", b"99999999")
+    item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(nested)) + nested
+    body[0x00400275] = struct.pack("<HH2sHI", 0x0040, 0x0275, b"SQ", 0, len(item)) + item
+    filled.take(BytesIO(whole[:start] + b"".join(body[tag] for tag in sorted(body))))
+
+    told = dict(filled.catalog.sql("select keyword, problem from issues where problem like 'has %'").fetchall())
+    assert set(told) == {*BROKEN, "ScheduledProcedureStepStartDate"}
+    kept = json.loads(filled.catalog.sql("select tags from instances").fetchall()[0][0])
+    for keyword, (vr, value) in BROKEN.items():
+        text = value.decode().strip()
+        assert kept[keyword] == {"FD": {"length": 6, "hex": "00" * 6}, "IS": 1.5}.get(vr, text)
+        assert text not in told[keyword] or vr == "FD"
+    assert kept["RequestAttributesSequence"][0]["ScheduledProcedureStepStartDate"] == "99999999"
+
+
+def test_every_character_set_reads_as_pydicom_reads_it(real, real_data):
+    compared = 0
+    for path in sorted((real_data / "charset").glob("*.dcm")):
+        ds = pydicom.dcmread(path)
+        ((name, tags),) = real.catalog.sql(
+            "select PatientName, i.tags from instances i join patients using (patient_key) where SOPInstanceUID = $uid",
+            uid=str(ds.SOPInstanceUID),
+        ).fetchall()
+        tags = json.loads(tags)
+        for element in ds:
+            if element.VR in {"PN", "LO", "SH", "LT", "ST", "UT"} and element.VM == 1 and element.value:
+                assert tags[element.keyword] == str(element.value).rstrip(), (path.name, element.keyword)
+        assert name == tags["PatientName"]
+        compared += 1
+    assert compared == 5

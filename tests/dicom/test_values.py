@@ -172,3 +172,18 @@ def test_a_memory_changes_no_value(real_data):
 
 def parsed(data: bytes, transfer_syntax_uid: str = "1.2.840.10008.1.2.1") -> Dataset:
     return read_header(data, dataset_offset=0, transfer_syntax_uid=transfer_syntax_uid)
+
+
+def test_every_character_set_that_pydicom_has_a_file_of_reads_alike() -> None:
+    sets = set()
+    for name in pydicom.data.get_charset_files("*.dcm"):
+        ds = pydicom.dcmread(name)
+        if "StudyInstanceUID" not in ds:  # which no archive takes
+            continue
+        ours = tags_of(header_of(Path(name)))
+        for element in ds:
+            is_text = element.VR in {"PN", "LO", "SH", "LT", "ST", "UT"} and element.VM == 1 and element.value
+            if is_text and element.keyword:
+                assert ours[element.keyword] == str(element.value).rstrip(), (name, element.keyword)
+        sets.add(str(ds.get("SpecificCharacterSet")))
+    assert len(sets) > 10

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.valuerep import TEXT_VR_DELIMS
 
-__all__ = ["as_text", "knows_character_set", "problem_of"]
+__all__ = ["as_text", "has_form", "knows_character_set", "problem_of"]
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _BYTES = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "SQ", "AT"))
@@ -28,6 +28,10 @@ _FORMS = {
     "AS": re.compile(rb"\d{3}[DWMY]"),
     "CS": re.compile(rb"[A-Z0-9_ ]{1,16}"),
     "DA": re.compile(rb"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])|\d{4}\.\d\d\.\d\d"),
+    "DT": re.compile(
+        rb"\d{4}((0[1-9]|1[0-2])((0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?)?)?)?"
+        rb"([+-]\d{4})?"
+    ),
     "DS": re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"),
     "IS": re.compile(rb"[-+]?\d{1,12}"),
     "TM": re.compile(rb"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?"),
@@ -74,6 +78,14 @@ def as_text(value: bytes, vr: str, character_set: bytes, *, little_endian: bool)
     elif vr == "PN":  # empty component groups at the end are no part of a name
         values = [one.rstrip("=") for one in values]
     return "\\".join(values)
+
+
+def has_form(text: str, vr: str) -> bool:
+    """Whether one value that is a text has the form that its VR demands; where it demands none, any has."""
+    form = _FORMS.get(vr)
+    # Latin-1 has a byte for each of the few characters that the forms know.
+    value = text.encode("latin-1", "replace")
+    return form is None or (len(value) <= _LONGEST and form.fullmatch(value.strip(b" ")) is not None)
 
 
 def problem_of(value: bytes, vr: str) -> str:

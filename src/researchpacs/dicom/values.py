@@ -35,6 +35,7 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
 
+from researchpacs.dicom._walk_text import has_form
 from researchpacs.dicom.scan import Oddity
 
 __all__ = ["JSON", "Memory", "read_tags", "reading_quietly", "tags_of"]
@@ -51,6 +52,7 @@ LONGEST_HEX = 64
 """Bytes up to which a binary value is kept itself."""
 
 _PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_NUMBERS = frozenset({"IS", "DS"})
 _BREAKS = "has a value that breaks its value representation"
 _UNSIGNED = ("US or SS", "US or SS or OW", "US or OW")
 
@@ -164,9 +166,11 @@ class _Reader:
 
 def _problem_of(vr: str, plain: JSON) -> str:
     parts = plain if isinstance(plain, list) else [plain]
-    if vr in {"IS", "DS"} and any(isinstance(part, str) for part in parts):
-        return _BREAKS
-    if any(isinstance(part, str) and "\ufffd" in part for part in parts):
+    texts = [part for part in parts if isinstance(part, str)]
+    is_broken = bool(texts) if vr in _NUMBERS else not all(has_form(text, vr) for text in texts)
+    if is_broken or (vr == "IS" and any(isinstance(part, float) for part in parts)):
+        return f"has a value that is no {vr}"
+    if any("\ufffd" in text for text in texts):
         return "has text that is not in the character set declared"
     return ""
 
@@ -254,4 +258,4 @@ def _unread(ds: Dataset, tag: BaseTag) -> JSON:
     if not isinstance(value, bytes):
         return None if value is None else _text(str(value))
     text = value.decode("latin-1").rstrip(" \0")
-    return _text(text) if text.isprintable() else _binary(value)
+    return _text(text) if text and text.isprintable() else _binary(value)
