@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -31,6 +32,7 @@ SLICES = range(60, 84)
 """Of the sample CT, by index from the feet."""
 SYNTAXES = (JPEG2000Lossless, JPEGLSLossless, RLELossless, None) * 2
 """Of the first slices, in the second study."""
+SPACING_MM = 0.703125
 WINDOW = (40, 400)
 """Center and width of the sample's first window."""
 CANVAS = "document.querySelector('canvas.cornerstone-canvas').toDataURL('image/png')"
@@ -95,9 +97,9 @@ def position(file: Path) -> float:
 
 @pytest.fixture(scope="module")
 def url(build, held) -> Iterator[str]:
-    """Where OHIF is: the server as a person starts it, with one user who may look."""
+    """Where OHIF is: the server as a person starts it, with one user."""
     place, _ = held
-    write_user(place / "users.json", User("ada", "read", hash_password(PASSWORD)))
+    write_user(place / "users.json", User("ada", "write", hash_password(PASSWORD)))
     command = [sys.executable, "-m", "researchpacs", "--home", str(place / "home"), "serve", "--port", "0"]
     command += ["--users", str(place / "users.json"), "--ohif", str(build), "--ohif-port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -111,7 +113,7 @@ def url(build, held) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def opened(chromium, url) -> Iterator[Opened]:
-    """A page that logs in as a browser does, when it is asked to; the tour of first use is over."""
+    """A page that logs in as a browser does, when it is asked to."""
     login = {"username": "ada", "password": PASSWORD}
     context = chromium.new_context(viewport={"width": 1400, "height": 900}, http_credentials=login)
     page = context.new_page()
@@ -168,6 +170,31 @@ def test_slices_that_the_browser_decodes_itself_are_seen_as_they_were(opened, he
     for index in range(len(SYNTAXES)):
         scroll_to(opened.page, index)
         check_picture(opened.page, expected, index)
+
+
+def test_a_length_drawn_in_ohif_is_a_number_in_sql(opened, held):
+    place, archive = held
+    show(opened, archive.study)
+    page = opened.page
+    page.locator("[data-cy=MeasurementTools-split-button-primary]").click()
+    box = page.locator("canvas.cornerstone-canvas").bounding_box()
+    x, y = (round(box[corner] + box[size] / 2) for corner, size in (("x", "width"), ("y", "height")))
+    page.mouse.move(x - 120, y - 50)
+    page.mouse.down()
+    page.mouse.move(x, y, steps=4)
+    page.mouse.move(x + 120, y + 50, steps=4)
+    page.mouse.up()
+    page.get_by_text("Yes", exact=True).click()
+    page.locator("[data-cy=trackedMeasurements-btn]").click()
+    page.get_by_text("Create SR", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "POST") as stored:
+        page.get_by_role("button", name="Save", exact=True).click()
+    assert stored.value.status == 200
+    with rp.connect(place / "home") as pacs:
+        ((value, unit, study),) = pacs.sql("select value, unit, StudyInstanceUID from measurements").fetchall()
+    voxels = math.hypot(240, 100) / (box["height"] / archive.volume.shape[1])
+    assert value == pytest.approx(voxels * SPACING_MM, rel=1e-3)
+    assert (unit, study) == ("mm", archive.study)
 
 
 def show(opened: Opened, study: str) -> None:
