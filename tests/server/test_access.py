@@ -145,6 +145,9 @@ def test_serve_prints_a_token_that_opens_it_and_ends_when_told(home):
             second = subprocess.run(_command(home), capture_output=True, text=True, timeout=30, check=False)
             assert second.returncode == 1
             assert f"by process {process.pid}" in second.stderr
+            same_port = [*_command(home), "--port", str(httpx.URL(url).port)]
+            third = subprocess.run(same_port, capture_output=True, text=True, timeout=30, check=False)
+            assert f"by process {process.pid}" in third.stderr
             assert http.get("/statistics").json()["CountInstances"] == 1
             node = AE()
             node.add_requested_context(Verification)
@@ -155,6 +158,16 @@ def test_serve_prints_a_token_that_opens_it_and_ends_when_told(home):
         assert process.wait(timeout=15) in (0, -signal.SIGTERM)
     with rp.connect(home) as pacs:
         assert len(pacs.search("instance")) == 1
+
+
+@pytest.mark.server
+def test_ctrl_c_ends_it_in_order_and_without_a_word(home):
+    with subprocess.Popen(_command(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=15)
+    assert (process.returncode, complaints) == (0, "")
 
 
 @pytest.mark.server

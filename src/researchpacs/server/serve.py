@@ -7,7 +7,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,7 +154,7 @@ def serve(
     build = None if viewer is None else find_build(viewer.folder)
     place = Home.open(home).path
     with ExitStack() as held:
-        listeners = [held.enter_context(_listening(address.host, address.port, "--port"))]
+        listeners = [held.enter_context(_first_listening(place, address))]
         url = address.url(_port(listeners[0]))
         held.enter_context(serving(place, url))
         pacs = held.enter_context(researchpacs.connect(place))
@@ -172,6 +172,15 @@ def serve(
             node.told(dimse_port) if node else None,
         )
         _run(by_port(beside, BelowPath(app, root)), listeners, address, ready=lambda: ready(started))
+
+
+def _first_listening(place: Path, address: Address) -> socket.socket:
+    try:
+        return _listening(address.host, address.port, "--port")
+    except AccessError:
+        # Where this very home is served already, that says more than that a port is in use.
+        with serving(place, ""):
+            raise
 
 
 def _listening(host: str, port: int, option: str) -> socket.socket:
@@ -217,4 +226,5 @@ def _run(app: "ASGIApp", listeners: list[socket.socket], address: Address, *, re
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise InvalidInputError("the certificate or key cannot be read; both are PEM files") from error
-    Server(config, ready).run(sockets=listeners)
+    with suppress(KeyboardInterrupt):  # uvicorn ends in order, and then passes Ctrl-C on
+        Server(config, ready).run(sockets=listeners)
