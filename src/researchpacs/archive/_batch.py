@@ -1,17 +1,16 @@
 """One group commit: files renamed into place and their rows, inside one transaction of the ledger."""
 
 import errno
-import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import NamedTuple
 
 from researchpacs.archive._content import OTHER, Verdict, is_intact
+from researchpacs.archive._ledger_rows import indexed_text, issues_text, shared_uids
 from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
-from researchpacs.dicom.keywords import INDEXED
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
 from researchpacs.storage.durable import in_background, sync_all, sync_directory
@@ -38,22 +37,6 @@ _INSERT_PATIENT = (
 _INSERT_STUDY = "insert or ignore into studies (patient_key, study_uid, attributes, orthanc_id) values (?, ?, ?, ?)"
 _INSERT_SERIES = (
     "insert or ignore into series (patient_key, study_uid, series_uid, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
-)
-# The same UID under another patient or parent.
-_SHARED = (
-    (
-        "StudyInstanceUID",
-        "select 1 from studies where study_uid = :study_uid and patient_key <> :patient_key",
-    ),
-    (
-        "SeriesInstanceUID",
-        "select 1 from series "
-        "where series_uid = :series_uid and (patient_key, study_uid) <> (:patient_key, :study_uid)",
-    ),
-    (
-        "SOPInstanceUID",
-        "select 1 from instances where sop_uid = :sop_uid",
-    ),
 )
 
 
@@ -141,7 +124,7 @@ class Batch:
         row = con.execute("select * from instances where key = ?", (new.identity.key,)).fetchone()
         if row is None:
             self._new.append(("instance", new.identity.orthanc_id("instance")))
-            self._keep(con, new, (*new.issues, *_shared_uids(con, new)))
+            self._keep(con, new, (*new.issues, *shared_uids(con, new.identity)))
             self._tell(new, "stored")
             return
         old = stored_of(row, self._home.archive)
@@ -159,7 +142,7 @@ class Batch:
             self._needless += [new.blob] if new.blob else []
             self._tell(new, "duplicate", verdict.reason)
 
-    def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Iterable[Issue]) -> None:
+    def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Sequence[Issue]) -> None:
         if (new.blob is None) == (new.reference is None) or (new.blob and not new.sha256):
             raise InvalidInputError("an instance comes either as a hashed blob or as a reference")
         if new.blob and new.sha256:
@@ -190,8 +173,8 @@ class Batch:
                 "reference_path": os.fsencode(reference.path) if reference else None,
                 "reference_mtime_ns": reference.mtime_ns if reference else None,
                 "reference_header_sha256": reference.header_sha256 if reference else None,
-                "attributes": _attributes(new, "instance"),
-                "issues": json.dumps([[issue.keyword, issue.problem] for issue in issues]),
+                "attributes": indexed_text(new.attributes, "instance"),
+                "issues": issues_text(issues),
                 "orthanc_id": identity.orthanc_id("instance"),
             },
         )
@@ -250,22 +233,6 @@ def _at_once(old: Stored, new: Incoming) -> Verdict | None:
     return None
 
 
-def _shared_uids(con: sqlite3.Connection, new: Incoming) -> list[Issue]:
-    """A UID met again under another parent is kept and reported: looking it up alone is ambiguous from now on."""
-    identity = new.identity
-    parents = {
-        "patient_key": identity.patient_key,
-        "study_uid": identity.study_uid,
-        "series_uid": identity.series_uid,
-        "sop_uid": identity.sop_uid,
-    }
-    return [
-        Issue(keyword, "the same UID is also in use under another patient, study or series")
-        for keyword, query in _SHARED
-        if con.execute(query, parents).fetchone()
-    ]
-
-
 def _insert_parents(con: sqlite3.Connection, new: Incoming) -> list[tuple[str, str]]:
     """Make the rows above an instance; level and Orthanc's name of those that were not there, from the series up."""
     identity = new.identity
@@ -278,11 +245,6 @@ def _insert_parents(con: sqlite3.Connection, new: Incoming) -> list[tuple[str, s
     )
     for level, sql, key in parents:
         name = identity.orthanc_id(level)
-        if con.execute(sql, (*key, _attributes(new, level), name)).rowcount:
+        if con.execute(sql, (*key, indexed_text(new.attributes, level), name)).rowcount:
             made.insert(0, (level, name))
     return made
-
-
-def _attributes(new: Incoming, level: str) -> str:
-    chosen = {keyword: new.attributes[keyword] for keyword in INDEXED[level] if keyword in new.attributes}
-    return json.dumps(chosen, ensure_ascii=False)

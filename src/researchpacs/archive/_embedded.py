@@ -5,7 +5,6 @@ write lock, and acknowledged after the commit. So a row always has its file, and
 at most a file without a row, which the next ingest of the same content takes over.
 """
 
-import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,14 +18,15 @@ from researchpacs.archive._find import find_rows
 from researchpacs.archive._frames import frames_of_series, remember
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
+from researchpacs.archive._ledger_rows import changes_after, last_change, rows_below, rows_by_key, rows_named
 from researchpacs.archive._metadata import Metadata
 from researchpacs.archive._series import instances_of, look_up
 from researchpacs.archive._stored import PLACE_COLUMNS, Stored, blob_path, location_of, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
 from researchpacs.archive.resources import Resources
 from researchpacs.dicom.frame_record import Record
-from researchpacs.errors import InvalidInputError, NotFoundError
-from researchpacs.model import Change, Changes, Find, Frame, Identity, Incoming, Level, Location, Outcome, Row
+from researchpacs.errors import InvalidInputError
+from researchpacs.model import Changes, Find, Frame, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.durable import sync_all
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
@@ -36,44 +36,6 @@ __all__ = ["EmbeddedArchive"]
 _BATCH = 256
 _BATCH_BYTES = 512 << 20
 _BATCH_S = 0.3
-
-_CHANGES = """
-select seq, 'stored' as kind, key, patient_id, issuer, study_uid, series_uid, sop_uid
-from instances
-where seq > :since
-union all
-select seq, 'deleted', key, patient_id, issuer, study_uid, series_uid, sop_uid
-from deletions
-where seq > :since
-order by seq
-limit :limit
-"""
-
-_BY_NAME = """
-select {columns}
-from instances
-where key in (select value from json_each(:names))
-union all
-select {columns}
-from instances
-where sop_uid in (select value from json_each(:names))
-"""
-_ALL_BY_NAME = _BY_NAME.format(columns="*")
-_PLACES_BY_NAME = _BY_NAME.format(columns=", ".join(PLACE_COLUMNS))
-
-_BELOW: Mapping[Level, str] = {
-    "patient": "select * from instances where patient_key = :uid or patient_id = :uid",
-    "study": "select * from instances where study_uid = :uid",
-    "series": "select * from instances where series_uid = :uid",
-    "instance": "select * from instances where key = :uid or sop_uid = :uid",
-}
-# What has to be one, lest deleting by a shared UID takes more than was meant.
-_OWNER: Mapping[Level, tuple[str, ...]] = {
-    "patient": ("patient_key",),
-    "study": ("patient_key", "study_uid"),
-    "series": ("patient_key", "study_uid", "series_uid"),
-    "instance": ("key",),
-}
 
 
 class EmbeddedArchive:
@@ -175,13 +137,7 @@ class EmbeddedArchive:
     def delete(self, level: Level, uid: str) -> int:
         """Remove an object and all below it; files that are only referred to stay where they are."""
         with self.ledger.writing() as con:
-            rows = con.execute(_BELOW[level], {"uid": uid}).fetchall()
-            if not rows:
-                raise NotFoundError(f"no {level} with this identifier is in the archive")
-            if len({tuple(row[column] for column in _OWNER[level]) for row in rows}) > 1:
-                raise InvalidInputError(
-                    f"more than one {level} here has this identifier; delete them at a lower level or by key"
-                )
+            rows = rows_below(con, level, uid)
             delete_rows(con, rows)
         self._remove_files(rows)
         return len(rows)
@@ -189,8 +145,7 @@ class EmbeddedArchive:
     def delete_instances(self, keys: Sequence[str]) -> int:
         """Remove instances by `Identity.key` in one transaction; those that are not there any more do not count."""
         with self.ledger.writing() as con:
-            query = "select * from instances where key in (select value from json_each(?))"
-            rows = con.execute(query, (json.dumps(list(keys)),)).fetchall()
+            rows = rows_by_key(con, keys)
             delete_rows(con, rows)
         self._remove_files(rows)
         return len(rows)
@@ -239,13 +194,14 @@ class EmbeddedArchive:
     def locate(self, uids: Sequence[str]) -> Sequence[Location]:
         """Where instances are, in the order asked for."""
         folder = str(self.home.archive)
-        return [location_of(row, folder) for row in self._rows_named(_PLACES_BY_NAME, uids)]
+        with self.ledger.reading() as con:
+            rows = rows_named(con, uids, PLACE_COLUMNS)
+        return [location_of(row, folder) for row in rows]
 
     def rows(self, keys: Sequence[str]) -> Mapping[str, Stored]:
         """What is known of instances, by `Identity.key`; those that are not there any more are left out."""
         with self.ledger.reading() as con:
-            query = "select * from instances where key in (select value from json_each(?))"
-            found = con.execute(query, (json.dumps(list(keys)),)).fetchall()
+            found = rows_by_key(con, keys)
         return {row["key"]: stored_of(row, self.home.archive) for row in found}
 
     def frames(self, series_uid: str) -> list[Frame] | None:
@@ -270,16 +226,9 @@ class EmbeddedArchive:
 
     def _named(self, names: Sequence[str]) -> list[Stored]:
         """The instances of these UIDs or keys, in the same order."""
-        return [stored_of(row, self.home.archive) for row in self._rows_named(_ALL_BY_NAME, names)]
-
-    def _rows_named(self, query: str, names: Sequence[str]) -> list[sqlite3.Row]:
         with self.ledger.reading() as con:
-            rows = con.execute(query, {"names": json.dumps(list(names))}).fetchall()
-        by_name: dict[str, dict[str, sqlite3.Row]] = {}
-        for row in rows:
-            by_name.setdefault(row["sop_uid"], {})[row["key"]] = row
-            by_name.setdefault(row["key"], {})[row["key"]] = row
-        return [_only(list(by_name.get(name, {}).values()), name) for name in names]
+            rows = rows_named(con, names)
+        return [stored_of(row, self.home.archive) for row in rows]
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included."""
@@ -291,20 +240,13 @@ class EmbeddedArchive:
 
     def changes(self, since: int, limit: int) -> Changes:
         """What was stored and deleted after sequence number `since`, oldest first."""
-        if limit < 1:
-            raise InvalidInputError("limit is the largest number of changes wanted, at least 1")
         with self.ledger.reading() as con:
-            feed_id, newest = con.execute("select feed_id, last from feed").fetchone()
-            rows = con.execute(_CHANGES, {"since": since, "limit": limit}).fetchall()
-        items = tuple(Change(row["seq"], row["kind"], row["key"], _identity(row)) for row in rows)
-        last = items[-1].seq if items else since
-        return Changes(feed_id=feed_id, items=items, last=last, done=last >= newest)
+            return changes_after(con, since, limit)
 
     def last_change(self) -> tuple[str, int]:
         """The feed's id and its highest sequence number."""
         with self.ledger.reading() as con:
-            feed_id, last = con.execute("select feed_id, last from feed").fetchone()
-        return feed_id, last
+            return last_change(con)
 
     def label_changes(self, since: int) -> Sequence[LabelChange]:
         """The labels of the objects whose labels changed after sequence number `since`."""
@@ -329,18 +271,3 @@ def _given_up(item: Incoming) -> Outcome:
         item.blob.unlink(missing_ok=True)
     reason = "no space left on the disk of the archive; free some and ingest again"
     return Outcome(item.source, "refused", reason, item.identity)
-
-
-def _only(found: Sequence[sqlite3.Row], name: str) -> sqlite3.Row:
-    if not found:
-        raise NotFoundError(f"no instance {name} is in the archive")
-    if len(found) > 1:
-        raise InvalidInputError(
-            f"{len(found)} instances share the SOPInstanceUID {name}, under other patients, studies or series; "
-            "name one of them by its key"
-        )
-    return found[0]
-
-
-def _identity(row: sqlite3.Row) -> Identity:
-    return Identity(row["patient_id"], row["issuer"], row["study_uid"], row["series_uid"], row["sop_uid"])

@@ -5,37 +5,20 @@ Identifiers and JSON paths come from `INDEXED` only; every value is bound.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from researchpacs.archive._levels import COLUMN, SOURCE, TABLE
 from researchpacs.dicom.keywords import INDEXED, LEVELS, nearest, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Row
 
 __all__ = ["find_rows"]
 
-_FROM: Mapping[str, str] = {
-    "patient": "patients",
-    "study": "studies join patients using (patient_key)",
-    "series": "series join studies using (patient_key, study_uid) join patients using (patient_key)",
-    "instance": (
-        "instances join series using (patient_key, study_uid, series_uid) "
-        "join studies using (patient_key, study_uid) join patients using (patient_key)"
-    ),
-}
-_TABLE = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
 _ORDER = {
     "patient": "patient_key",
     "study": "study_uid, patient_key",
     "series": "series_uid, study_uid, patient_key",
     "instance": "sop_uid, key",
-}
-# These are columns; the others are looked up in the JSON.
-_COLUMN = {
-    "PatientID": "patients.patient_id",
-    "IssuerOfPatientID": "patients.issuer",
-    "StudyInstanceUID": "studies.study_uid",
-    "SeriesInstanceUID": "series.series_uid",
-    "SOPInstanceUID": "instances.sop_uid",
 }
 _MOST_PATTERNS = 500
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -43,7 +26,7 @@ _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"
 
 def find_rows(con: sqlite3.Connection, query: Find) -> list[Row]:
     """Main attributes of what matches, its parents' included, in the order of their UIDs."""
-    if query.level not in _FROM:
+    if query.level not in SOURCE:
         raise InvalidInputError(f"level is one of {', '.join(LEVELS)}; found {query.level!r}")
     levels = LEVELS[: LEVELS.index(query.level) + 1]
     conditions, values = ["true"], list[str]()
@@ -52,8 +35,8 @@ def find_rows(con: sqlite3.Connection, query: Find) -> list[Row]:
         conditions.append(condition)
         values += bound
     sql = f"""
-        select {", ".join(f"{_TABLE[level]}.attributes" for level in levels)}
-        from {_FROM[query.level]}
+        select {", ".join(f"{TABLE[level]}.attributes" for level in levels)}
+        from {SOURCE[query.level]}
         where {" and ".join(conditions)}
         order by {_ORDER[query.level]}
         limit ? offset ?
@@ -66,7 +49,7 @@ def find_rows(con: sqlite3.Connection, query: Find) -> list[Row]:
 def _expression(keyword: str, levels: Sequence[str]) -> str:
     for level in reversed(levels):
         if keyword in INDEXED[level]:
-            return _COLUMN.get(keyword) or f"json_extract({_TABLE[level]}.attributes, '$.{keyword}')"
+            return COLUMN.get(keyword) or f"json_extract({TABLE[level]}.attributes, '$.{keyword}')"
     if any(keyword in keywords for keywords in INDEXED.values()):
         raise InvalidInputError(f"{keyword} belongs to a lower level than {levels[-1]}; find at that level instead")
     meant = nearest(keyword)

@@ -4,24 +4,20 @@ An object's attributes are those of the first instance that came. Where that one
 package read them, they can be made anew.
 """
 
-import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from researchpacs.archive._content import open_checked
 from researchpacs.archive._embedded import EmbeddedArchive
+from researchpacs.archive._ledger_rows import indexed_text
+from researchpacs.archive._levels import KEYS, TABLE
 from researchpacs.archive._stored import Stored, stored_of
-from researchpacs.dicom.keywords import INDEXED
 from researchpacs.dicom.scan import scan
 from researchpacs.ingest.identified import identified
 
 __all__ = ["reconstruct"]
 
-_PARENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "patient": ("patients", ("patient_key",)),
-    "study": ("studies", ("patient_key", "study_uid")),
-    "series": ("series", ("patient_key", "study_uid", "series_uid")),
-}
+_PARENTS = ("patient", "study", "series")
 
 
 def reconstruct(archive: EmbeddedArchive, instances: Sequence[Stored]) -> None:
@@ -40,12 +36,13 @@ def reconstruct(archive: EmbeddedArchive, instances: Sequence[Stored]) -> None:
     read = {key: known.get(stored.key) or _attributes(stored) for key, stored in first.items()}
     with archive.ledger.writing() as con:
         for key, attributes in known.items():
-            con.execute("update instances set attributes = ? where key = ?", (_text(attributes, "instance"), key))
+            con.execute(
+                "update instances set attributes = ? where key = ?", (indexed_text(attributes, "instance"), key)
+            )
         for (level, *values), attributes in read.items():
-            table, columns = _PARENTS[level]
-            condition = " and ".join(f"{column} = ?" for column in columns)
-            update = f"update {table} set attributes = ? where {condition}"  # noqa: S608 - built from the constants
-            con.execute(update, (_text(attributes, level), *values))
+            condition = " and ".join(f"{column} = ?" for column in KEYS[level])
+            update = f"update {TABLE[level]} set attributes = ? where {condition}"  # noqa: S608 - built from the constants
+            con.execute(update, (indexed_text(attributes, level), *values))
 
 
 def _attributes(stored: Stored) -> dict[str, str]:
@@ -63,12 +60,7 @@ def _parents(stored: Stored) -> list[tuple[str, ...]]:
 
 def _first(con: sqlite3.Connection, level: str, *values: str) -> sqlite3.Row | None:
     """The instance below an object that came first; None where all are gone by now."""
-    condition = " and ".join(f"{column} = ?" for column in _PARENTS[level][1])
+    condition = " and ".join(f"{column} = ?" for column in KEYS[level])
     query = f"select * from instances where {condition} order by seq limit 1"  # noqa: S608 - built from the constants
     row: sqlite3.Row | None = con.execute(query, values).fetchone()
     return row
-
-
-def _text(attributes: Mapping[str, str], level: str) -> str:
-    chosen = {keyword: attributes[keyword] for keyword in INDEXED[level] if keyword in attributes}
-    return json.dumps(chosen, ensure_ascii=False)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from researchpacs.archive._labels import Labels, check_label
+from researchpacs.archive._levels import KEYS
 from researchpacs.archive._remote_server import Server
 from researchpacs.archive._subject import Subject
 from researchpacs.errors import NotFoundError
@@ -18,12 +19,6 @@ from instances
 where {condition}
 limit 1
 """
-_OWNER: Mapping[Level, tuple[str, ...]] = {
-    "patient": ("patient_key",),
-    "study": ("patient_key", "study_uid"),
-    "series": ("patient_key", "study_uid", "series_uid"),
-    "instance": ("key",),
-}
 _PARENTS: tuple[Level, ...] = ("patient", "study", "series")
 
 
@@ -84,7 +79,7 @@ class RemoteLabels(Labels):
 
 def _name(con: sqlite3.Connection, subject: Subject) -> str:
     """Orthanc's name of an object."""
-    columns = _OWNER[subject.level]
+    columns = KEYS[subject.level]
     query = _ONE.format(condition=" and ".join(f"{column} = ?" for column in columns))
     row = con.execute(query, subject.owner.split("/", len(columns) - 1)).fetchone()
     if row is None:

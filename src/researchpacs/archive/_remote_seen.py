@@ -12,46 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from researchpacs.archive._find import find_rows
+from researchpacs.archive._ledger_rows import (
+    changes_after,
+    identity_of,
+    indexed_text,
+    issues_text,
+    last_change,
+    rows_below,
+    rows_by_key,
+    rows_named,
+    shared_uids,
+)
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_instance import Seen
 from researchpacs.archive._stored import Stored
-from researchpacs.dicom.keywords import INDEXED
-from researchpacs.errors import InvalidInputError, NotFoundError
-from researchpacs.model import Change, Changes, Find, Identity, Issue, Level, Location, Row
+from researchpacs.model import Changes, Find, Issue, Level, Location, Row
 from researchpacs.storage.ledger import Ledger
 
 __all__ = ["SeenLedger"]
 
 _SCRIPTS = ("_remote_seen.sql", "_remote_labels.sql")
-_CHANGES = """
-select seq, 'stored' as kind, key, patient_id, issuer, study_uid, series_uid, sop_uid
-from instances
-where seq > :since
-union all
-select seq, 'deleted', key, patient_id, issuer, study_uid, series_uid, sop_uid
-from deletions
-where seq > :since
-order by seq
-limit :limit
-"""
-_BY_NAME = """
-select *
-from instances
-where key in (select value from json_each(:names)) or sop_uid in (select value from json_each(:names))
-"""
-_BELOW: Mapping[Level, str] = {
-    "patient": "select * from instances where patient_key = :uid or patient_id = :uid",
-    "study": "select * from instances where study_uid = :uid",
-    "series": "select * from instances where series_uid = :uid",
-    "instance": "select * from instances where key = :uid or sop_uid = :uid",
-}
-# What has to be one, lest deleting by a shared UID takes more than was meant.
-_OWNER: Mapping[Level, tuple[str, ...]] = {
-    "patient": ("patient_key",),
-    "study": ("patient_key", "study_uid"),
-    "series": ("patient_key", "study_uid", "series_uid"),
-    "instance": ("key",),
-}
 _INSERT = """
 insert or replace into instances (
     key, seq, name, version, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid,
@@ -61,11 +41,6 @@ insert or replace into instances (
     :transfer_syntax_uid, :size, :header_length, :dataset_offset, :attributes, :issues
 )
 """
-_SHARED = (
-    ("StudyInstanceUID", "select 1 from studies where study_uid = ? and patient_key <> ?"),
-    ("SeriesInstanceUID", "select 1 from instances where series_uid = ? and (patient_key, study_uid) <> (?, ?)"),
-    ("SOPInstanceUID", "select 1 from instances where sop_uid = ? and key <> ?"),
-)
 
 
 class SeenLedger:
@@ -153,19 +128,13 @@ class SeenLedger:
     def rows(self, keys: Sequence[str]) -> dict[str, Stored]:
         """What is known of instances, by key."""
         with self.ledger.reading() as con:
-            query = "select * from instances where key in (select value from json_each(?))"
-            found = con.execute(query, (json.dumps(list(keys)),)).fetchall()
+            found = rows_by_key(con, keys)
         return {row["key"]: _stored(row) for row in found}
 
     def locate(self, names: Sequence[str]) -> list[Location]:
         """Where the instances of these UIDs or keys are, in the same order."""
         with self.ledger.reading() as con:
-            rows = con.execute(_BY_NAME, {"names": json.dumps(list(names))}).fetchall()
-        by_name: dict[str, list[sqlite3.Row]] = {}
-        for row in rows:
-            by_name.setdefault(row["sop_uid"], []).append(row)
-            by_name.setdefault(row["key"], []).append(row)
-        return [self._location(_only(by_name.get(name, []), name)) for name in names]
+            return [self._location(row) for row in rows_named(con, names)]
 
     def below(self, level: Level, uid: str) -> list[str]:
         """Server's names of all instances of one object.
@@ -178,14 +147,7 @@ class SeenLedger:
             More than one object has it.
         """
         with self.ledger.reading() as con:
-            rows = con.execute(_BELOW[level], {"uid": uid}).fetchall()
-        if not rows:
-            raise NotFoundError(f"no {level} with this identifier is in the archive")
-        if len({tuple(row[column] for column in _OWNER[level]) for row in rows}) > 1:
-            raise InvalidInputError(
-                f"more than one {level} here has this identifier; delete them at a lower level or by key"
-            )
-        return [row["name"] for row in rows]
+            return [row["name"] for row in rows_below(con, level, uid)]
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches."""
@@ -194,20 +156,13 @@ class SeenLedger:
 
     def changes(self, since: int, limit: int) -> Changes:
         """What was seen and what was gone after sequence number `since`, oldest first."""
-        if limit < 1:
-            raise InvalidInputError("limit is the largest number of changes wanted, at least 1")
         with self.ledger.reading() as con:
-            feed_id, newest = con.execute("select feed_id, last from feed").fetchone()
-            rows = con.execute(_CHANGES, {"since": since, "limit": limit}).fetchall()
-        items = tuple(Change(row["seq"], row["kind"], row["key"], _identity(row)) for row in rows)
-        last = items[-1].seq if items else since
-        return Changes(feed_id=feed_id, items=items, last=last, done=last >= newest)
+            return changes_after(con, since, limit)
 
     def last_change(self) -> tuple[str, int]:
         """The feed's id and its highest sequence number."""
         with self.ledger.reading() as con:
-            feed_id, last = con.execute("select feed_id, last from feed").fetchone()
-        return feed_id, last
+            return last_change(con)
 
     def close(self) -> None:
         """Give back the ledger's files."""
@@ -227,7 +182,7 @@ class SeenLedger:
 def _stored(row: sqlite3.Row) -> Stored:
     return Stored(
         key=row["key"],
-        identity=_identity(row),
+        identity=identity_of(row),
         sop_class_uid=row["sop_class_uid"],
         transfer_syntax_uid=row["transfer_syntax_uid"],
         size=row["size"],
@@ -250,7 +205,7 @@ def _take(con: sqlite3.Connection, new: Seen) -> bool:
     con.execute("delete from refused where name = ?", (new.name,))
     if old is not None and old["key"] != key:
         _remove(con, [old])
-    issues = [*new.issues, *(Issue(keyword, _IN_USE) for keyword in _shared(con, new.identity))]
+    issues = [*new.issues, *shared_uids(con, new.identity)]
     _insert_parents(con, new)
     (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
     identity = new.identity
@@ -272,23 +227,11 @@ def _take(con: sqlite3.Connection, new: Seen) -> bool:
             "size": new.size,
             "header_length": new.header_length,
             "dataset_offset": new.dataset_offset,
-            "attributes": _attributes(new, "instance"),
-            "issues": json.dumps([[issue.keyword, issue.problem] for issue in issues]),
+            "attributes": indexed_text(new.attributes, "instance"),
+            "issues": issues_text(issues),
         },
     )
     return True
-
-
-_IN_USE = "the same UID is also in use under another patient, study or series"
-
-
-def _shared(con: sqlite3.Connection, identity: Identity) -> list[str]:
-    """Keywords of UIDs that are in use under another parent: looked up alone they are ambiguous."""
-    patient, study = identity.patient_key, identity.study_uid
-    values = ((study, patient), (identity.series_uid, patient, study), (identity.sop_uid, identity.key))
-    return [
-        keyword for (keyword, query), bound in zip(_SHARED, values, strict=True) if con.execute(query, bound).fetchone()
-    ]
 
 
 def _insert_parents(con: sqlite3.Connection, new: Seen) -> None:
@@ -296,21 +239,16 @@ def _insert_parents(con: sqlite3.Connection, new: Seen) -> None:
     patient = identity.patient_key
     con.execute(
         "insert or ignore into patients (patient_key, patient_id, issuer, attributes) values (?, ?, ?, ?)",
-        (patient, identity.patient_id, identity.issuer, _attributes(new, "patient")),
+        (patient, identity.patient_id, identity.issuer, indexed_text(new.attributes, "patient")),
     )
     con.execute(
         "insert or ignore into studies (patient_key, study_uid, attributes) values (?, ?, ?)",
-        (patient, identity.study_uid, _attributes(new, "study")),
+        (patient, identity.study_uid, indexed_text(new.attributes, "study")),
     )
     con.execute(
         "insert or ignore into series (patient_key, study_uid, series_uid, attributes) values (?, ?, ?, ?)",
-        (patient, identity.study_uid, identity.series_uid, _attributes(new, "series")),
+        (patient, identity.study_uid, identity.series_uid, indexed_text(new.attributes, "series")),
     )
-
-
-def _attributes(new: Seen, level: str) -> str:
-    chosen = {keyword: new.attributes[keyword] for keyword in INDEXED[level] if keyword in new.attributes}
-    return json.dumps(chosen, ensure_ascii=False)
 
 
 def _remove(con: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
@@ -336,18 +274,3 @@ def _remove(con: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
             "delete from patients where patient_key = ? and not exists (select 1 from studies where patient_key = ?)",
             (patient,) * 2,
         )
-
-
-def _only(found: Sequence[sqlite3.Row], name: str) -> sqlite3.Row:
-    if not found:
-        raise NotFoundError(f"no instance {name} is in the archive")
-    if len(found) > 1:
-        raise InvalidInputError(
-            f"{len(found)} instances share the SOPInstanceUID {name}, under other patients, studies or series; "
-            "name one of them by its key"
-        )
-    return found[0]
-
-
-def _identity(row: sqlite3.Row) -> Identity:
-    return Identity(row["patient_id"], row["issuer"], row["study_uid"], row["series_uid"], row["sop_uid"])

@@ -1,21 +1,14 @@
 """`Subject`: a patient, study, series or instance as the ledger names it where something is kept beside it."""
 
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from researchpacs.archive._levels import KEYS, TABLE
 from researchpacs.dicom.keywords import LEVELS
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Identity, Level
 
 __all__ = ["Subject", "require"]
-
-_TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "patient": ("patients", ("patient_key",)),
-    "study": ("studies", ("patient_key", "study_uid")),
-    "series": ("series", ("patient_key", "study_uid", "series_uid")),
-    "instance": ("instances", ("key",)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,7 @@ def require(con: sqlite3.Connection, subject: Subject) -> None:
     NotFoundError
         No such object, or not any more.
     """
-    table, columns = _TABLES[subject.level]
+    table, columns = TABLE[subject.level], KEYS[subject.level]
     condition = " and ".join(f"{column} = ?" for column in columns)
     query = f"select 1 from {table} where {condition}"  # noqa: S608 - built from the constants above
     values = subject.owner.split("/", len(columns) - 1)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from researchpacs.archive._embedded import EmbeddedArchive
+from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
 from researchpacs.archive._names import name_matches, name_resembles
 from researchpacs.dicom.keywords import INDEXED, LEVELS, nearest, vr_of
 from researchpacs.errors import InvalidInputError
@@ -18,27 +19,13 @@ from researchpacs.model import Find, Level, Row
 
 __all__ = ["Match", "find_matches", "is_indexed"]
 
-_TABLE: Mapping[str, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
-_KEYS: Mapping[str, tuple[str, ...]] = {
-    "patient": ("patient_key",),
-    "study": ("patient_key", "study_uid"),
-    "series": ("patient_key", "study_uid", "series_uid"),
-    "instance": ("key",),
-}
 _ORDER: Mapping[str, str] = {
     "patient": "patients.patient_key",
     "study": "studies.study_uid, studies.patient_key",
     "series": "series.series_uid, series.study_uid, series.patient_key",
     "instance": "instances.sop_uid, instances.key",
 }
-# These are columns; the others are looked up in the JSON.
-_COLUMN = {
-    "PatientID": "patients.patient_id",
-    "StudyInstanceUID": "studies.study_uid",
-    "SeriesInstanceUID": "series.series_uid",
-    "SOPInstanceUID": "instances.sop_uid",
-    "SOPClassUID": "instances.sop_class_uid",
-}
+_COLUMN = {**COLUMN, "SOPClassUID": "instances.sop_class_uid"}
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 # SQLite refuses longer patterns, and deeper expressions.
 _LONGEST_PATTERN, _MOST_PATTERNS = 10_000, 500
@@ -103,7 +90,7 @@ def find_matches(archive: EmbeddedArchive, query: Find, *, fuzzy: bool = False) 
 
 
 def _compiled(query: Find, *, fuzzy: bool) -> tuple[str, list[str | int]]:
-    if query.level not in _TABLE:
+    if query.level not in TABLE:
         raise InvalidInputError(f"level is one of {', '.join(LEVELS)}; found {query.level!r}")
     depth = LEVELS.index(query.level)
     conditions, values = ["true"], list[str | int]()
@@ -121,11 +108,11 @@ def _compiled(query: Find, *, fuzzy: bool) -> tuple[str, list[str | int]]:
         condition, bound = _exists(query.level, "series" if group == _MODALITIES else group, filters, fuzzy=fuzzy)
         conditions.append(condition)
         values += bound
-    attributes = ", ".join(f"{_TABLE[level]}.attributes" for level in LEVELS[: depth + 1])
-    keys = ", ".join(f"{_TABLE[query.level]}.{name}" for name in _names(query.level))
+    attributes = ", ".join(f"{TABLE[level]}.attributes" for level in LEVELS[: depth + 1])
+    keys = ", ".join(f"{TABLE[query.level]}.{name}" for name in _names(query.level))
     sql = f"""
         select {keys}, json_array({attributes}) as attributes
-        from {_joined(query.level)}
+        from {SOURCE[query.level]}
         where {" and ".join(conditions)}
         order by {_ORDER[query.level]}
         limit ? offset ?
@@ -136,21 +123,7 @@ def _compiled(query: Find, *, fuzzy: bool) -> tuple[str, list[str | int]]:
 def _names(level: Level) -> tuple[str, ...]:
     if level == "instance":
         return ("patient_key", "study_uid", "series_uid", "sop_class_uid")
-    return _KEYS[level]
-
-
-def _joined(level: Level) -> str:
-    """The tables of a level and of all above, from the level itself up."""
-    joins = {
-        "patient": "patients",
-        "study": "studies join patients using (patient_key)",
-        "series": "series join studies using (patient_key, study_uid) join patients using (patient_key)",
-        "instance": (
-            "instances join series using (patient_key, study_uid, series_uid) "
-            "join studies using (patient_key, study_uid) join patients using (patient_key)"
-        ),
-    }
-    return joins[level]
+    return KEYS[level]
 
 
 def _level_of(keyword: str, level: Level) -> str:
@@ -172,12 +145,12 @@ def _expression(keyword: str, level: str, table: str | None = None) -> str:
         return _COLUMN[keyword]
     if keyword in _COLUMN:
         return f"{table}.{_COLUMN[keyword].partition('.')[2]}"
-    return f"json_extract({table or _TABLE[level]}.attributes, '$.{keyword}')"
+    return f"json_extract({table or TABLE[level]}.attributes, '$.{keyword}')"
 
 
 def _exists(level: Level, below: str, filters: Sequence[tuple[str, object]], *, fuzzy: bool) -> tuple[str, list[str]]:
     """One object of a lower level, or series of the same study, that meets all of the filters."""
-    table = _TABLE[level]
+    table = TABLE[level]
     shared = ("patient_key",) if level == "patient" else ("patient_key", "study_uid")
     if level == "series" and below == "instance":
         shared = (*shared, "series_uid")
@@ -188,7 +161,7 @@ def _exists(level: Level, below: str, filters: Sequence[tuple[str, object]], *, 
         conditions.append(condition)
         values += bound
     condition = " and ".join(conditions)
-    return f"exists (select 1 from {_TABLE[below]} as below where {condition})", values  # noqa: S608 - constants
+    return f"exists (select 1 from {TABLE[below]} as below where {condition})", values  # noqa: S608 - constants
 
 
 def _condition(expression: str, keyword: str, wanted: object, *, fuzzy: bool) -> tuple[str, list[str]]:

@@ -8,40 +8,18 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
 from researchpacs.archive._names import fits
 from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Level
 
-__all__ = ["SOURCE", "TABLE", "Order", "Question", "is_indexed", "is_own", "matches_text", "names_of"]
+__all__ = ["Order", "Question", "is_indexed", "is_own", "matches_text", "names_of"]
 
-TABLE: Mapping[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
-SOURCE: Mapping[Level, str] = {
-    "patient": "patients",
-    "study": "studies join patients using (patient_key)",
-    "series": "series join studies using (patient_key, study_uid) join patients using (patient_key)",
-    "instance": (
-        "instances join series using (patient_key, study_uid, series_uid) "
-        "join studies using (patient_key, study_uid) join patients using (patient_key)"
-    ),
-}
-"""An object with its parents."""
-
-_COLUMN = {
-    "PatientID": "patients.patient_id",
-    "IssuerOfPatientID": "patients.issuer",
-    "StudyInstanceUID": "studies.study_uid",
-    "SeriesInstanceUID": "series.series_uid",
-    "SOPInstanceUID": "instances.sop_uid",
-}
-_LONGEST_PATTERN = 10_000
 _TIMES = frozenset({"DA", "TM", "DT"})
 _NUMBERS = frozenset({"DS", "IS", "US"})
-_KEYS: Mapping[Level, tuple[str, ...]] = {
-    "patient": ("patient_key",),
-    "study": ("patient_key", "study_uid"),
-    "series": ("patient_key", "study_uid", "series_uid"),
-}
+_LONGEST_PATTERN = 10_000
+"""SQLite refuses longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +122,7 @@ def _expression(keyword: str, level: Level) -> str:
     owner = _level_of(keyword, level)
     if owner is None:
         raise ValueError(f"{keyword} is not indexed")
-    return _COLUMN.get(keyword) or f"json_extract({TABLE[owner]}.attributes, '$.{keyword}')"
+    return COLUMN.get(keyword) or f"json_extract({TABLE[owner]}.attributes, '$.{keyword}')"
 
 
 def _condition(keyword: str, text: str, question: Question) -> tuple[str, list[str]]:
@@ -160,11 +138,11 @@ def _below(level: Level, keyword: str, text: str, case_sensitive: bool) -> tuple
     """Whether one object below has the attribute."""
     lower = next(one for one in LEVELS if keyword in INDEXED[one])
     expression = f"json_extract(one.attributes, '$.{keyword}')"
-    if keyword in _COLUMN:
-        expression = f"one.{_COLUMN[keyword].partition('.')[2]}"
+    if keyword in COLUMN:
+        expression = f"one.{COLUMN[keyword].partition('.')[2]}"
     condition, bound = _matching(expression, keyword, text, case_sensitive=case_sensitive)
-    same = " and ".join(f"one.{key} = {TABLE[level]}.{key}" for key in _KEYS[level])
-    table = TABLE[lower]  # type: ignore[index]
+    same = " and ".join(f"one.{key} = {TABLE[level]}.{key}" for key in KEYS[level])
+    table = TABLE[lower]
     return f"exists (select 1 from {table} as one where {same} and {condition})", bound  # noqa: S608 - constants
 
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from researchpacs.archive._levels import SOURCE, TABLE
 from researchpacs.archive._stored import Stored, stored_of
-from researchpacs.archive.question import SOURCE, TABLE, Question, names_of
+from researchpacs.archive.question import Question, names_of
 from researchpacs.dicom.keywords import LEVELS
 from researchpacs.model import Identity, Level, Row
 from researchpacs.storage.ledger import Ledger
