@@ -20,6 +20,9 @@ from researchpacs.errors import InvalidInputError, PixelDataError
 
 __all__ = ["Function", "VoiWindow", "encode_picture", "picture_of"]
 
+_BLOCK = 1 << 20
+"""Pixels that are drawn at once."""
+_ENOUGH = 1 << 22
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -86,18 +89,32 @@ def encode_picture(picture: np.ndarray, media_type: str, *, quality: int = 90) -
 
 
 def _grey(values: np.ndarray, transformations: Dataset, layout: PixelLayout, window: VoiWindow | None) -> np.ndarray:
-    rescaled = np.asarray(apply_modality_lut(values, transformations), np.float64)
     window = window or _own_window(transformations)
-    if window is None and "VOILUTSequence" in transformations and values.dtype.kind in "iu":
-        table = np.asarray(apply_voi(rescaled.astype(np.int64), transformations), np.float64)
-        bits = int(transformations.VOILUTSequence[0].LUTDescriptor[2])
-        shown = table / (2**bits - 1)
-    else:
-        shown = _windowed(rescaled, window or _fitting(rescaled))
-    if layout.photometric_interpretation == "MONOCHROME1":
-        shown = 1.0 - shown
-    levels: np.ndarray = np.rint(np.clip(np.nan_to_num(shown, nan=0.0), 0.0, 1.0) * 255).astype(np.uint8)
+    uses_table = window is None and "VOILUTSequence" in transformations and values.dtype.kind in "iu"
+    if window is None and not uses_table:
+        window = _fitting(np.asarray(apply_modality_lut(_thinned(values), transformations), np.float64))
+    levels = np.empty(values.shape, np.uint8)
+    # In blocks of rows: a real number to each pixel of a large frame would take a gigabyte.
+    step = max(1, _BLOCK // values.shape[1])
+    for row in range(0, len(values), step):
+        block = np.asarray(apply_modality_lut(values[row : row + step], transformations), np.float64)
+        shown = _by_table(block, transformations) if window is None else _windowed(block, window)
+        if layout.photometric_interpretation == "MONOCHROME1":
+            shown = 1.0 - shown
+        levels[row : row + step] = np.rint(np.clip(np.nan_to_num(shown, nan=0.0), 0.0, 1.0) * 255)
     return levels
+
+
+def _by_table(values: np.ndarray, transformations: Dataset) -> np.ndarray:
+    table = np.asarray(apply_voi(values.astype(np.int64), transformations), np.float64)
+    shown: np.ndarray = table / (2 ** int(transformations.VOILUTSequence[0].LUTDescriptor[2]) - 1)
+    return shown
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """Enough of a large frame to say how bright it is."""
+    step = math.ceil(math.sqrt(values.size / _ENOUGH)) if values.size > _ENOUGH else 1
+    return values[::step, ::step]
 
 
 def _windowed(values: np.ndarray, window: VoiWindow) -> np.ndarray:

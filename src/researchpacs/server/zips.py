@@ -15,8 +15,8 @@ from researchpacs.archive import Stored
 from researchpacs.dicom.header import read_header
 from researchpacs.dicom.media import write_directory
 from researchpacs.dicom.preamble import safe_preamble
-from researchpacs.dicom.transcode import transcode
 from researchpacs.errors import PixelDataError
+from researchpacs.server.transcoding import transcoded
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -88,15 +88,13 @@ def instance_bytes(pacs: "Pacs", stored: Stored, to: str | None = None, *, stric
         False gives an instance that cannot be transcoded as it is stored.
     """
     if to is not None and to != stored.transfer_syntax_uid:
-        file = pacs.archive.read(stored.key)
-        syntax = stored.transfer_syntax_uid
         try:
-            yield transcode(file, header_length=stored.header_length, transfer_syntax_uid=syntax, to=to)
+            yield transcoded(stored, to)
         except PixelDataError:
             if strict:
                 raise
-            yield safe_preamble(file)
-        return
+        else:
+            return
     for offset in range(0, stored.size, _CHUNK):
         chunk = pacs.archive.read(stored.key, offset, _CHUNK)
         yield chunk if offset else safe_preamble(chunk)

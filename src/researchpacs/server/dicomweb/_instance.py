@@ -17,6 +17,7 @@ from researchpacs.dicom.pixels import PixelLayout, decode_frame, decode_instance
 from researchpacs.dicom.preamble import safe_preamble
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import NotFoundError
+from researchpacs.server.budget import check_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,6 +159,7 @@ class OpenInstance:
 
     def decoded_frame(self, index: int) -> "np.ndarray":
         """A frame's stored values, ``(rows, columns)`` or ``(rows, columns, 3)`` in RGB."""
+        check_frame(self.layout)
         if self.frame_ranges is None:
             return decode_instance(self.read(0, self.stored.size), self._checked(index), self.layout)
         offset, length = self.frame_ranges[self._checked(index)]

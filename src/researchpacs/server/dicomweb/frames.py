@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from researchpacs.archive import Stored
 from researchpacs.dicom.native import native_bytes
 from researchpacs.errors import NotFoundError
+from researchpacs.server.budget import frame_bytes, in_turn
 from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._json import bulk_value
@@ -134,7 +135,8 @@ def _frame(instance: OpenInstance, index: int, form: _Form) -> bytes:
         data = instance.stored_frame(index)
         if data is not None:
             return data
-    return native_bytes(instance.decoded_frame(index), instance.layout)
+    with in_turn(2 * frame_bytes(instance.layout)):
+        return native_bytes(instance.decoded_frame(index), instance.layout)
 
 
 def _begun(parts: Iterator[Part]) -> Iterator[Part]:

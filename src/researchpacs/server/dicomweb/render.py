@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from researchpacs.archive import Stored
 from researchpacs.errors import NotFoundError
+from researchpacs.server.budget import drawing_bytes, in_turn
 from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._media import first_taken, wanted_by
@@ -52,8 +53,9 @@ def draw(stored: Stored, index: int, *, window: VoiWindow | None, viewport: View
     """Render a frame and fit it into a viewport."""
     with OpenInstance(stored) as instance:
         layout = instance.layout
-        picture = picture_of(instance.decoded_frame(index), instance.header, layout, index, window=window)
-    return picture if viewport is None else _fitted(picture, viewport)
+        with in_turn(drawing_bytes(layout, viewport)):
+            picture = picture_of(instance.decoded_frame(index), instance.header, layout, index, window=window)
+            return picture if viewport is None else _fitted(picture, viewport)
 
 
 def encoded_picture(picture: np.ndarray, media_type: str, quality: int) -> Response:

@@ -8,8 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from researchpacs.archive import Stored
-from researchpacs.archive.holdings import open_instance
-from researchpacs.dicom.native import as_explicit_little_endian
 from researchpacs.errors import PixelDataError
 from researchpacs.server.dicomweb._answers import DICOM_JSON, RequestError, encoded
 from researchpacs.server.dicomweb._instance import OpenInstance, chunks_of, size_of
@@ -18,12 +16,11 @@ from researchpacs.server.dicomweb._media import Wanted, first_taken, quoted, wan
 from researchpacs.server.dicomweb._resources import instance_url, named_instances, root_url
 from researchpacs.server.dicomweb._syntaxes import EXPLICIT, can_become, is_native
 from researchpacs.server.multipart import Part, gathered, new_boundary, written, written_size
+from researchpacs.server.transcoding import transcoded
 
 __all__ = ["metadata", "multipart_answer", "retrieve", "whole_file"]
 
 _DICOM = "application/dicom"
-_LARGEST_IN_MEMORY = 1 << 30
-"""Bytes of a file that is transcoded as a whole."""
 
 
 def retrieve(request: Request) -> Response:
@@ -78,32 +75,22 @@ def _transcodes(stored: Stored, transfer_syntax_uid: str | None) -> bool:
     return transfer_syntax_uid not in ("*", stored.transfer_syntax_uid)
 
 
-def _transcoded(stored: Stored, transfer_syntax_uid: str | None) -> tuple[bytes, str]:
-    """The whole file, and the transfer syntax it has now."""
-    with open_instance(stored) as file:
-        if stored.size > _LARGEST_IN_MEMORY:
-            raise PixelDataError(
-                f"instance ...{stored.identity.sop_uid[-12:]} is too large to be transcoded at once; ask for it with "
-                "transfer-syntax=*, or for its frames"
-            )
-        whole = file.read()
+def _transcoded(stored: Stored, transfer_syntax_uid: str | None) -> bytes | None:
+    """The whole file in Explicit VR Little Endian; None where it cannot be so and nobody insists."""
     try:
-        made = as_explicit_little_endian(
-            whole, header_length=stored.header_length, transfer_syntax_uid=stored.transfer_syntax_uid
-        )
+        return transcoded(stored, EXPLICIT)
     except PixelDataError:
         if transfer_syntax_uid is not None:
             raise
-        return b"".join(chunks_of(stored)), stored.transfer_syntax_uid
-    return made, EXPLICIT
+        return None
 
 
 def whole_file(stored: Stored, transfer_syntax_uid: str | None) -> Response:
     """One instance as application/dicom; the transfer syntax as for `retrieve`."""
     # A UID from a file may hold any character; a key never does.
     attached = {"Content-Disposition": f'attachment; filename="{stored.key}.dcm"'}
-    if _transcodes(stored, transfer_syntax_uid):
-        content, _ = _transcoded(stored, transfer_syntax_uid)
+    content = _transcoded(stored, transfer_syntax_uid) if _transcodes(stored, transfer_syntax_uid) else None
+    if content is not None:
         return Response(content, media_type=_DICOM, headers=attached)
     headers = {"Content-Length": str(size_of(stored)), **attached}
     return StreamingResponse(chunks_of(stored), media_type=_DICOM, headers=headers)
@@ -123,10 +110,10 @@ def _status(given: Sequence[Stored], instances: Sequence[Stored]) -> int:
 
 
 def _part(stored: Stored, transfer_syntax_uid: str | None, root: str) -> Part:
-    if not _transcodes(stored, transfer_syntax_uid):
+    content = _transcoded(stored, transfer_syntax_uid) if _transcodes(stored, transfer_syntax_uid) else None
+    if content is None:
         return _as_stored(stored, root)
-    content, syntax = _transcoded(stored, transfer_syntax_uid)
-    return Part(f"{_DICOM}; transfer-syntax={syntax}", [content], len(content), instance_url(root, stored))
+    return Part(f"{_DICOM}; transfer-syntax={EXPLICIT}", [content], len(content), instance_url(root, stored))
 
 
 def _as_stored(stored: Stored, root: str) -> Part:

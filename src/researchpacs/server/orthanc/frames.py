@@ -11,6 +11,7 @@ from researchpacs.dicom.encapsulation import frame_ranges, join_fragments
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header
 from researchpacs.dicom.pixels import PixelLayout, decode_frame, decode_instance, layout_of
+from researchpacs.server.budget import check_frame
 from researchpacs.server.orthanc.errors import OrthancError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Image:
     def decoded_frame(self, index: int) -> np.ndarray:
         """A frame's stored values, ``(rows, columns)`` or ``(rows, columns, 3)`` in RGB."""
         layout = self.layout
+        check_frame(layout)
         if self._ranges is None:
             return decode_instance(self._read(0, self.stored.size), self._checked(index), layout)
         return decode_frame(self._read(*self._ranges[self._checked(index)]), layout)

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from researchpacs.archive import Stored
+from researchpacs.server.budget import drawing_bytes, in_turn
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.frames import Image
@@ -72,7 +73,8 @@ def _of_frame(pacs: "Pacs", answer: Answer) -> Callable[[Request], Response]:
         with Image(_stored(pacs, request)) as image:
             if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) >= image.layout.number_of_frames:
                 raise OrthancError(404)
-            return answer(image, int(text), request)
+            with in_turn(drawing_bytes(image.layout)):
+                return answer(image, int(text), request)
 
     return endpoint
 

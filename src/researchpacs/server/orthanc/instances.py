@@ -19,6 +19,7 @@ from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 from researchpacs.server.orthanc.frames import Image
 from researchpacs.server.orthanc.names import as_keyword, dashed
 from researchpacs.server.orthanc.objects import uuid_of
+from researchpacs.server.transcoding import transcoded
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -73,14 +74,9 @@ def _chunks(stored: Stored) -> Iterator[bytes]:
 
 
 def _transcoded(stored: Stored, wanted: str) -> Response:
-    from researchpacs.dicom.transcode import transcode
-
-    with open_instance(stored) as file:
-        data = transcode(
-            file.read(), header_length=stored.header_length, transfer_syntax_uid=stored.transfer_syntax_uid, to=wanted
-        )
+    data = transcoded(stored, wanted)
     headers = {"Content-Disposition": f'attachment; filename="{uuid_of(stored)}.dcm"'}
-    return Response(safe_preamble(data), media_type="application/dicom", headers=headers)
+    return Response(data, media_type="application/dicom", headers=headers)
 
 
 def _tags(pacs: "Pacs", stored: Stored, request: Request) -> Response:
