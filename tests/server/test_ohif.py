@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -93,6 +95,25 @@ def test_the_viewer_is_for_those_the_archive_knows(running: Running) -> None:
         assert (answer.status_code, answer.content) == (401, b"")
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert running.ohif.get(path, headers=BROWSER, auth=("read", "wrong")).status_code == 401
+
+
+def test_one_certificate_is_for_both_addresses(started: Started, tmp_path: Path) -> None:
+    build = write_build(tmp_path / "dist")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "chain.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    options = ("--tls-cert", tmp_path / "chain.pem", "--tls-key", tmp_path / "key.pem", "--ohif", build)
+    trusting = ssl.create_default_context(cafile=tmp_path / "chain.pem")
+    with started(tmp_path / "home", *options, "--ohif-port", "0") as (archive, token, ohif):
+        auth = ("any", token.split()[1])
+        for url, path in ((archive.split(" at ")[1], "system"), (ohif.split()[1], "dicom-web/studies")):
+            assert url.startswith("https://")
+            assert httpx.get(url + path, verify=trusting, auth=auth).status_code == 200
+            with pytest.raises(httpx.TransportError):
+                httpx.get(url.replace("https", "http") + path)
+        assert httpx.get(ohif.split()[1], verify=trusting, auth=auth, headers=BROWSER).text == PAGE
 
 
 def test_our_configuration_stands_in_place_of_the_builds(running: Running) -> None:
