@@ -241,3 +241,58 @@ def test_a_hostile_segmentation_stops_nothing(filled: Filled, real_data: Path, d
     assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
     assert filled.catalog.sql("select count(*) from segments").fetchall() == [(rows,)]
     assert filled.catalog.sql("select count(*) from segments where not isfinite(volume_mm3)").fetchall() == [(0,)]
+
+
+def replacing(ds: Dataset, uid: str) -> Dataset:
+    """A later version of a report (PS3.3 C.17.2, Predecessor Documents Sequence)."""
+    later, series, instance = pydicom.dcmread(BytesIO(written(ds))), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = ds.SeriesInstanceUID, [instance]
+    study = Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = ds.StudyInstanceUID, [series]
+    later.PredecessorDocumentsSequence = [study]
+    later.SOPInstanceUID = later.file_meta.MediaStorageSOPInstanceUID = uid
+    return later
+
+
+def written(ds: Dataset) -> bytes:
+    buffer = BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_a_replaced_report_is_history(filled: Filled, real_data: Path) -> None:
+    first = pydicom.dcmread(real_data / "highdicom_seg_sr_sm_ann" / "sr_document.dcm")
+    query = "select distinct object_sop_instance_uid from {} order by all"
+    filled.take([first, replacing(first, "2.25.77")])
+    both = sorted([(str(first.SOPInstanceUID),), ("2.25.77",)])
+    assert filled.catalog.sql(query.format("measurements")).fetchall() == [("2.25.77",)]
+    assert filled.catalog.sql(query.format("measurements_history")).fetchall() == both
+    filled.archive.delete("instance", "2.25.77")
+    assert filled.catalog.sql(query.format("measurements")).fetchall() == [(str(first.SOPInstanceUID),)]
+
+
+def test_another_patients_report_replaces_nothing(filled: Filled, real_data: Path) -> None:
+    first = pydicom.dcmread(real_data / "highdicom_seg_sr_sm_ann" / "sr_document.dcm")
+    later = replacing(first, "2.25.77")
+    later.PatientID = "somebody else"
+    filled.take([first, later])
+    rows = filled.catalog.sql("select distinct object_sop_instance_uid from measurements").fetchall()
+    assert (str(first.SOPInstanceUID),) in rows
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from reports",
+        "select report_text as x, author as y from reports",
+        "select * from reports as t(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)",
+        "from key_images",
+        "select author from measurements",
+    ],
+)
+def test_no_repr_shows_what_somebody_wrote_or_who(objects: Filled, query: str) -> None:
+    result = objects.catalog.sql(query)
+    assert result.fetchall()
+    for shown in (repr(result), result._repr_html_()):
+        assert not any(secret in shown for secret in ("Doe", "John", "Enter text", "typical", "A mass of"))

@@ -1,0 +1,78 @@
+"""What a series shares is kept once, through growth, change and deletion."""
+
+import json
+import random
+
+from researchpacs.catalog._derive import common_of
+from researchpacs.testing import small_ct
+
+from .conftest import Filled, contents
+
+
+def kept(filled: Filled) -> tuple[dict, list[dict]]:
+    """What the series shares, and what each instance has of its own, by number."""
+    ((common,),) = filled.catalog.sql("select tags from series_common").fetchall()
+    own = filled.catalog.sql("select tags from instances_own order by InstanceNumber").fetchall()
+    return json.loads(common), [json.loads(tags) for (tags,) in own]
+
+
+def test_one_instance_shares_all_with_itself(filled: Filled) -> None:
+    filled.take(small_ct(1))
+    common, own = kept(filled)
+    assert own == [{}]
+    assert common["SOPInstanceUID"] == small_ct(1).SOPInstanceUID
+
+
+def test_what_differs_moves_to_the_instances_and_back(filled: Filled) -> None:
+    filled.take([small_ct(1), small_ct(2)])
+    assert "KVP" in kept(filled)[0]
+    filled.take(small_ct(3, KVP="80"))
+    common, own = kept(filled)
+    assert "KVP" not in common
+    assert [one["KVP"] for one in own] == [120.0, 120.0, 80.0]
+    filled.archive.delete("instance", small_ct(3).SOPInstanceUID)
+    common, own = kept(filled)
+    assert common["KVP"] == 120.0
+    assert not any("KVP" in one for one in own)
+
+
+def test_an_attribute_that_one_instance_lacks_or_leaves_empty_is_not_shared(filled: Filled) -> None:
+    empty, without = small_ct(2), small_ct(3)
+    empty.KVP = None
+    del without.KVP
+    filled.take([small_ct(1), empty, without])
+    assert "KVP" not in kept(filled)[0]
+    rows = filled.catalog.sql("select tags, tag_num(tags, 'KVP') from instances order by InstanceNumber").fetchall()
+    assert [json.loads(tags).get("KVP", "absent") for tags, _ in rows] == [120.0, None, "absent"]
+    assert [number for _, number in rows] == [120.0, None, None]
+
+
+def test_growth_and_deletion_in_any_order_equal_made_anew(filled: Filled) -> None:
+    chance = random.Random(5)
+    made = {
+        number: small_ct(number, KVP=chance.choice(["80", "120"]), Manufacturer=chance.choice(["A", "B", None]))
+        for number in range(1, 13)
+    }
+    there: set[int] = set()
+    for _ in range(16):
+        number = chance.randrange(1, 13)
+        if number in there:
+            filled.archive.delete("instance", made[number].SOPInstanceUID)
+        else:
+            filled.take(made[number])
+        there ^= {number}
+        filled.catalog.sync()
+    stepwise = contents(filled.catalog)
+    assert len(stepwise["instances"]) == len(there) > 1
+
+    filled.catalog.sync(rebuild=True)
+
+    assert contents(filled.catalog) == stepwise
+
+
+def test_numbers_that_are_equal_but_written_otherwise_are_not_the_same() -> None:
+    assert common_of([{"a": 1, "b": [1], "c": "x", "d": None}, {"a": 1.0, "b": [1.0], "c": "x", "d": None}]) == {
+        "c": "x",
+        "d": None,
+    }
+    assert common_of([{"a": 0}, {"a": False}]) == {}
