@@ -1,5 +1,7 @@
 """Conversion on the way in: ``ingest(..., convert=...)``, and whom instances belong to."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -151,6 +153,23 @@ def test_names_of_all_scripts_are_written_in_utf_8(written, errors_of):
     assert ds.PatientName == like.PatientName
     assert "山田".encode() in file.read_bytes()
     assert errors_of(made) == []
+
+
+def test_dcentvfy_finds_no_contradiction_in_the_study(series, written):
+    """Patient, study, series and frame of reference say the same in every instance that names them."""
+    if not shutil.which("dcentvfy"):
+        pytest.skip("dcentvfy is missing: apt-get install dicom3tools")
+    chest = [dcmread(file) for file in sorted(Path(rp.datasets.path("chest_ct", slices=4)).iterdir())]
+    made = rp.to_dicom(rp.read_volume(series), like=series, description="again")
+    made += rp.to_dicom(rp.read_volume(series).astype("float32"), like=series.study, modality="MR")
+    made += rp.to_dicom(np.zeros((4, 4), np.uint8), like=series)
+    files = sorted(written([*chest, *made]).iterdir())
+    verdict = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, check=False)
+    assert verdict.stdout + verdict.stderr == ""
+    made[0].PatientBirthDate = "19000101"
+    files = sorted(written([*chest, *made]).iterdir())
+    verdict = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, check=False)
+    assert "PatientBirthDate" in verdict.stdout + verdict.stderr  # it does look
 
 
 def test_other_bytes_another_patient_or_another_option_make_other_instances():

@@ -222,6 +222,13 @@ def test_the_patients_own_coordinates_come_before_those_of_a_template():
     np.testing.assert_allclose(made[0].ImagePositionPatient, ras * [-1, -1, 1], atol=1e-5)
 
 
+def test_two_affines_that_disagree_are_nobodys_place():
+    image = nifti(numbers(), oblique())
+    image.header.set_qform(oblique() + 2 * np.eye(4, k=3), 1)
+    with pytest.raises(GeometryError, match="disagree"):
+        rp.to_dicom(image, modality="MR", attributes=A17)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [

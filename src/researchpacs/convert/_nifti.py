@@ -23,6 +23,7 @@ _MOST_BYTES = 8 << 30
 _DEFLATE_RATIO = 1032
 """The most that deflate can do: more is a lie of the header."""
 _LABELS = 1002
+_APART_MM = 1.0
 _OF_PATIENT = (1, 2)
 """Codes of affines in the coordinates of the scanner, or of another image of the patient; 3 and more are templates."""
 _TO_MM = {1: 1000.0, 3: 0.001}
@@ -133,6 +134,18 @@ def _affine_ras(image: "nib.Nifti1Pair") -> tuple[NDArray[np.float64], bool]:
             "pass its values as an array with affine_lps="
         )
     name = next((name for name in known if codes[name] in _OF_PATIENT), known[0])
+    if codes["sform"] == codes["qform"] and _apart(image.shape, header.get_sform(), header.get_qform()) > _APART_MM:
+        raise GeometryError(
+            "the NIfTI file has two affines, sform and qform, which claim the same space and disagree; "
+            "pass its values as an array with affine_lps="
+        )
     affine = np.array(header.get_sform() if name == "sform" else header.get_qform(), np.float64)
     affine[:3] *= _TO_MM.get(int(header["xyzt_units"]) & _UNIT_OF_LENGTH, 1.0)
     return affine, codes[name] in _OF_PATIENT
+
+
+def _apart(shape: tuple[int, ...], one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How far two affines place a corner voxel apart, in the file's unit."""
+    last = np.append(np.array((*shape[:3], 1, 1, 1)[:3]) - 1, 1)
+    corners = np.array([[0, 0, 0, 1], *(last * [*axis, 1] for axis in np.eye(3)), last])
+    return float(np.abs((one - other) @ corners.T).max())

@@ -1,7 +1,7 @@
 """A volume on its way into DICOM: values of any type, in the order (slice, row, column), and their place."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,12 +72,13 @@ def quantise(voxels: Voxels) -> Stored:
         raise InvalidInputError(f"voxels of type {values.dtype} are no real numbers; convert one component")
     _require_finite(values, voxels.slope, voxels.intercept)
     low, high = values.min(), values.max()
-    if values.dtype.kind in "iu" or (float(high) - float(low) <= _STEPS and np.array_equal(values, np.rint(values))):
+    if values.dtype.kind in "iu" or (float(high) - float(low) <= _STEPS and _are_whole(values)):
         whole = _whole(values, int(low), int(high), voxels)
         if whole is not None:
             return whole
-    meant = values.astype(np.float64) * voxels.slope + voxels.intercept
-    return _in_steps(meant, float(meant.min()), float(meant.max()))
+    return _in_steps(
+        replace(voxels, values=values), *sorted(float(end) * voxels.slope + voxels.intercept for end in (low, high))
+    )
 
 
 def _require_finite(values: NDArray[Any], slope: float, intercept: float) -> None:
@@ -113,7 +114,7 @@ def _whole(values: NDArray[Any], low: int, high: int, voxels: Voxels) -> Stored 
     return Stored(stored, slope, intercept, 0.0 if negligible else error)
 
 
-def _in_steps(meant: NDArray[np.float64], low: float, high: float) -> Stored:
+def _in_steps(voxels: Voxels, low: float, high: float) -> Stored:
     # The difference of two finite numbers may be none, and the smallest numbers have no steps between them.
     if not math.isfinite(high - low) or max(abs(low), abs(high)) < 1e-30 or max(abs(low), abs(high)) > 1e30:
         raise InvalidInputError("the values are too great or too small for 16 bits and a slope; scale them first")
@@ -125,9 +126,16 @@ def _in_steps(meant: NDArray[np.float64], low: float, high: float) -> Stored:
         kind, offset, span = "<u2", 0.0, high / _STEPS
     slope = f"{span * (1 + 1e-8):.9g}" if span else "1"
     limits = np.iinfo(kind)
-    stored = np.clip(np.rint((meant - offset) / float(slope)), limits.min, limits.max).astype(kind)
-    error = float(np.abs(stored * float(slope) + offset - meant).max())
+    stored, error = np.empty(voxels.values.shape, kind), 0.0
+    for raw, plane in zip(voxels.values, stored, strict=True):  # by slices, for the sake of memory
+        meant = raw.astype(np.float64) * voxels.slope + voxels.intercept
+        plane[...] = np.clip(np.rint((meant - offset) / float(slope)), limits.min, limits.max)
+        error = max(error, float(np.abs(plane * float(slope) + offset - meant).max()))
     return Stored(stored, slope, _decimal(offset), error)
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return all(np.array_equal(plane, np.rint(plane)) for plane in values)
 
 
 def _decimal(value: float) -> str:
