@@ -197,6 +197,7 @@ def demo(home: Path | None, output: Path, as_json: bool) -> None:
 @click.option("--dimse-tls-cert", type=click.Path(path_type=Path), help="The node's own chain (PEM); else --tls-cert.")
 @click.option("--dimse-tls-key", type=click.Path(path_type=Path), help="The node's own private key (PEM).")
 @click.option("--dimse-tls-ca", type=click.Path(path_type=Path), help="Who vouches for callers' certificates (PEM).")
+@click.option("--rules", type=click.Path(path_type=Path), metavar="FILE", help="What to do with each stable series.")
 @click.pass_obj
 def serve(home: Path | None, /, *, users: Path | None, no_auth: bool, **options: Any) -> None:
     """Serve the archive as an Orthanc would."""
@@ -222,8 +223,27 @@ def serve(home: Path | None, /, *, users: Path | None, no_auth: bool, **options:
         viewer=None if ohif is None else server.Viewer(ohif, options["ohif_port"]),
         origins=options["cors_origin"],
         insecure=options["insecure"],
+        rules=options["rules"],
         ready=lambda started: _print_started(folder, started, access),
     )
+
+
+@main.command()
+@click.argument("rule")
+@click.option("--rules", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where RULE stands.")
+@click.option("--dry-run", is_flag=True, help="Only say how many series it chooses.")
+@as_json
+@click.pass_obj
+def route(home: Path | None, rule: str, rules: Path, dry_run: bool, as_json: bool) -> None:
+    """Apply RULE to the series that are there already; the server that runs with the same rules does the work."""
+    from researchpacs.server.routing import apply_now
+
+    with rp.connect(home) as pacs:
+        count = apply_now(pacs, rules, rule, dry_run=dry_run)
+    if as_json:
+        _print_json({"rule": rule, "series": count, "queued": not dry_run})
+    else:
+        click.echo(f"{rule} chooses {count} series" + ("" if dry_run else ": in the queue of the server"))
 
 
 @main.command()

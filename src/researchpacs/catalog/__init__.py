@@ -1,6 +1,7 @@
 """The DuckDB projection of an archive: wide, typed tables that follow it, and SQL over them."""
 
 from researchpacs.catalog._catalog import Catalog
+from researchpacs.catalog._fence import Verdict, check_condition, decide, series_rows
 from researchpacs.catalog._labels import LABEL_KEYS
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
@@ -14,8 +15,12 @@ __all__ = [
     "Result",
     "Schema",
     "SyncReport",
+    "Verdict",
     "as_html",
     "as_text",
+    "check_condition",
     "column_types",
+    "decide",
     "is_identifying",
+    "series_rows",
 ]

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from researchpacs.archive import Job, Jobs, JobStoppedError, Worker
 from researchpacs.errors import RemoteError, ResearchPacsError
+from researchpacs.storage.connections import DiskFullError
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["Handler", "JobRunner", "Retry", "Run"]
+__all__ = ["Handler", "JobRunner", "Retry", "Run", "where"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _IDLE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often and when to try again what failed at a peer."""
+    """How often and when to try again what failed at a peer, or for want of space."""
 
     attempts: int = 5
     """In all; then the job fails with the reason."""
@@ -138,7 +139,7 @@ class JobRunner:
                 except JobStoppedError:
                     continue
                 except Exception as error:  # such as a full disk: the next attempt comes later, the thread goes on
-                    _log.error("a worker could not go on: %s", _where(error))
+                    _log.error("a worker could not go on: %s", where(error))
                     self._stopping.wait(_IDLE_S)
                     _give_back(jobs, worker)
 
@@ -148,7 +149,7 @@ class JobRunner:
             content = self._handlers[job.kind](run)
         except JobStoppedError:
             raise
-        except RemoteError as error:
+        except (RemoteError, DiskFullError) as error:
             delay_s = self._retry.delay_s(job.put_off)
             if delay_s is None:
                 worker.fail(job, type(error).__name__, str(error))
@@ -158,7 +159,7 @@ class JobRunner:
             worker.fail(job, type(error).__name__, str(error))
         except Exception as error:
             # The message may quote a data set, so only the kind and the place are told.
-            _log.error("job %s (%s) failed: %s", job.id, job.kind, _where(error))
+            _log.error("job %s (%s) failed: %s", job.id, job.kind, where(error))
             worker.fail(job, type(error).__name__, "an internal error; the server's log says where")
         else:
             worker.succeed(job, content)
@@ -169,9 +170,10 @@ def _give_back(jobs: Jobs, worker: Worker) -> None:
     try:
         jobs.release(worker.name)
     except Exception as error:  # the disk is still full; what goes wrong next comes here again
-        _log.error("a job could not be given back yet: %s", _where(error))
+        _log.error("a job could not be given back yet: %s", where(error))
 
 
-def _where(error: Exception) -> str:
+def where(error: Exception) -> str:
+    """Say what went wrong and where, without the message, which may quote a data set."""
     places = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at {places[-1].filename}:{places[-1].lineno}" if places else type(error).__name__

@@ -114,6 +114,7 @@ def serve(
     viewer: Viewer | None = None,
     origins: Sequence[str] = (),
     insecure: bool = False,
+    rules: Path | None = None,
     ready: Callable[[Started], None] = lambda _: None,
 ) -> None:
     """Serve an archive until the process is told to end.
@@ -134,6 +135,8 @@ def serve(
         Web pages of other origins that may ask DICOMweb.
     insecure
         Allow an address that other machines reach without TLS.
+    rules
+        File of rules for stable series.
     ready
         Called when connections are taken.
 
@@ -144,10 +147,11 @@ def serve(
     ConflictError
         The home is served already.
     InvalidInputError
-        No build of OHIF, certificate, origin or path is where one should be.
+        No build of OHIF, certificate, origin or path is where one should be; or a rule has a mistake.
     """
     import researchpacs
     from researchpacs.server.app import create_app
+    from researchpacs.server.routing import routing
 
     check_address(address, access, insecure=insecure)
     named = tuple(as_origin(origin) for origin in origins)
@@ -158,6 +162,7 @@ def serve(
         url = address.url(_port(listeners[0]))
         held.enter_context(serving(place, url))
         pacs = held.enter_context(researchpacs.connect(place))
+        held.enter_context(routing(pacs, rules))
         dimse_port = held.enter_context(running(pacs, node))
         app = create_app(pacs, access=access, origins=named)
         app.state.ae_title, app.state.dimse_port = node.aet if node else "RESEARCHPACS", dimse_port

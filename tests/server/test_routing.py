@@ -1,0 +1,447 @@
+"""Rules are applied to each stable series, whatever breaks in between; peers are dcmtk, Orthanc and our own server."""
+
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+import researchpacs as rp
+from researchpacs.archive import Job
+from researchpacs.errors import InvalidInputError
+from researchpacs.server.app import create_app
+from researchpacs.server.auth import Access
+from researchpacs.server.jobs import Retry
+from researchpacs.server.routing import apply_now, check_rules, read_rules, routing
+from researchpacs.server.stable import StableWatch
+from researchpacs.testing import small_ct
+
+Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+
+COUNT = 120
+SERIES = small_ct().SeriesInstanceUID
+_SERVE = """
+import sys, time
+from pathlib import Path
+import researchpacs as rp
+from researchpacs.server.routing import routing
+from researchpacs.server.stable import StableWatch
+
+with rp.connect(sys.argv[1]) as pacs, routing(pacs, Path(sys.argv[2])), StableWatch(pacs, age_s=0.1):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("researchpacs.server.routing._router._POLL_S", 0.1)
+    monkeypatch.setattr("researchpacs.server.jobs._IDLE_S", 0.1)
+
+
+@pytest.fixture
+def pacs(home: Path) -> Iterator[rp.Pacs]:
+    with rp.connect(home) as pacs:
+        yield pacs
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a file of one rule, with quick attempts unless `retry` says otherwise."""
+
+    def write(then: str, *, when: str = "Modality = 'CT'", retry: str = "first_s = 0.1\nlongest_s = 0.5") -> Path:
+        path = tmp_path / "rules.toml"
+        path.write_text(f'[retry]\n{retry}\n[[rule]]\nname = "one"\nwhen = {json.dumps(when)}\nthen = {then}\n')
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(pacs: rp.Pacs) -> Callable[[Path], AbstractContextManager[object]]:
+    """Route by a file of rules while a block lasts."""
+
+    class Running(ExitStack):
+        def __init__(self, path: Path) -> None:
+            super().__init__()
+            self.enter_context(routing(pacs, path))
+            self.enter_context(StableWatch(pacs, age_s=0.1))
+
+    return Running
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+# -- what a rule does -------------------------------------------------------------------------------------------------
+
+
+def test_a_stable_series_is_labelled_and_sent_to_a_server(
+    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path
+) -> None:
+    with rp.connect(tmp_path / "peer") as peer, served(create_app(peer, access=Access(token="s3cret"))) as url:
+        address = url.replace("http://", "orthanc+http://x:s3cret@")
+        web = url.replace("http://", "dicomweb+http://x:s3cret@") + "/dicom-web"
+        with run(write(f'{{ label = ["qc", "ct"], send = ["{address}", "{web}"] }}')):
+            pacs.ingest([small_ct(number) for number in range(5)])
+            pacs.ingest(small_ct(9, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3", Modality="MR"))
+            jobs = _done(pacs, 4)
+        assert [(job.state, job.error_details) for job in jobs] == [("success", "")] * 4
+        assert "s3cret" not in json.dumps([[job.request, job.content] for job in jobs])
+        assert {one.uid for one in pacs.search("series", labels="qc")} == {SERIES}
+        assert [(one.uid, one.instance_count) for one in peer.search("series")] == [(SERIES, 5)]
+        assert peer.archive.read(small_ct(3).SOPInstanceUID) == pacs.archive.read(small_ct(3).SOPInstanceUID)
+
+
+def test_a_function_of_another_package_is_run_with_the_series(
+    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, "def count(pacs, series):\n    pacs.label(series, f'has-{series.instance_count}')\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with run(write('{ run = "count" }')):
+        pacs.ingest([small_ct(number) for number in range(3)])
+        _done(pacs, 1)
+    assert [one.uid for one in pacs.search("series", labels="has-3")] == [SERIES]
+
+
+def test_a_bug_in_a_function_fails_its_job_and_quotes_nothing(
+    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, "def count(pacs, series):\n    raise KeyError('Secret^Name')\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with run(write('{ run = "count" }')):
+        pacs.ingest(small_ct())
+        (job,) = _done(pacs, 1)
+    assert (job.state, job.error) == ("failure", "KeyError")
+    assert "Secret" not in job.error_details
+
+
+def test_what_cannot_be_decided_is_a_job_that_says_so(pacs: rp.Pacs, write: Any, run: Any) -> None:
+    with run(write('{ label = "x" }', when="cast(SeriesDescription as integer) > 1")):
+        pacs.ingest(small_ct())
+        (job,) = _done(pacs, 1)
+    assert (job.state, job.error) == ("failure", "InvalidInputError")
+    assert "try_cast" in job.error_details
+    with run(write('{ label = "x" }', when="try_cast(SeriesDescription as integer) is null")):
+        pacs.archive.jobs.resubmit(job.id)
+        assert pacs.archive.jobs.wait(job.id, timeout_s=30).state == "success"
+    assert len(pacs.search("series", labels="x")) == 1
+
+
+# -- when it does so --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_rule_begins_with_what_becomes_stable_from_then_on(pacs: rp.Pacs, write: Any, run: Any) -> None:
+    pacs.ingest(small_ct())
+    pacs.archive.resources.settle(0)
+    path = write('{ label = "x" }')
+    with run(path):
+        time.sleep(0.5)
+        assert pacs.archive.jobs.all() == []
+        pacs.ingest(small_ct(2, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3"))
+        _done(pacs, 1)
+        assert [one.uid for one in pacs.search("series", labels="x")] == ["1.2.3"]
+        assert apply_now(pacs, path, "one", dry_run=True) == 2
+        assert apply_now(pacs, path, "one") == 2
+        _done(pacs, 3)
+        assert len(pacs.search("series", labels="x")) == 2
+
+
+def test_what_became_stable_while_nobody_routed_is_routed_later(
+    pacs: rp.Pacs, write: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("researchpacs.server.routing._router._PAGE", 7)
+    path = write('{ label = "x" }')
+    with routing(pacs, path):
+        pass
+    pacs.ingest([small_ct(1, StudyInstanceUID="1.2", SeriesInstanceUID=f"1.2.{number}") for number in range(30)])
+    pacs.archive.resources.settle(0)
+    with run(path):
+        assert {job.state for job in _done(pacs, 30)} == {"success"}
+    assert len(pacs.search("series", labels="x")) == 30
+
+
+def test_a_series_that_grows_is_routed_again(pacs: rp.Pacs, write: Any, run: Any) -> None:
+    with run(write('{ label = "x" }')):
+        pacs.ingest(small_ct(1))
+        _done(pacs, 1)
+        pacs.ingest(small_ct(2))
+        _done(pacs, 2)
+
+
+def test_a_job_does_only_what_the_rules_still_say(pacs: rp.Pacs, write: Any, run: Any) -> None:
+    with routing(pacs, write('{ label = "x" }')):
+        pass
+    pacs.ingest(small_ct())
+    pacs.archive.resources.settle(0)
+    request = {"Rule": "one", "Action": "label", "Target": "x", "Series": "p/1.2/1.2.3", "Undecided": False}
+    other = {**request, "Action": "send", "Target": "orthanc+http://127.0.0.1:1/"}
+    gone = pacs.archive.jobs.submit("Route", request)
+    foreign = pacs.archive.jobs.submit("Route", other)
+    with run(write('{ label = "x" }')):
+        assert pacs.archive.jobs.wait(gone.id, timeout_s=30).content["Gone"] is True
+        failed = pacs.archive.jobs.wait(foreign.id, timeout_s=30)
+    assert (failed.state, failed.error) == ("failure", "NotFoundError")
+
+
+# -- what breaks ------------------------------------------------------------------------------------------------------
+
+
+def test_a_peer_killed_in_mid_transfer_gets_the_rest_when_it_is_back(
+    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, free_port: int
+) -> None:
+    pacs.peers.add("clinic", aet="CLINIC", host="127.0.0.1", port=free_port)
+    pacs.ingest([small_ct(number, size=256) for number in range(COUNT)])
+    first, second = tmp_path / "first", tmp_path / "second"
+    receiver = _storescp(free_port, first)
+    with run(write('{ send = "clinic" }')):
+        try:
+            _wait(lambda: len(list(first.iterdir())) > 10, every_s=0.001)
+        finally:
+            receiver.kill()
+            receiver.wait()
+        (job,) = pacs.archive.jobs.all()
+        assert not job.done, "the transfer ended before the peer was killed"
+        _wait(lambda: pacs.archive.jobs.get(job.id).state == "retry")
+        assert pacs.archive.jobs.get(job.id).error in ("GoneError", "AbortedError", "TimedOutError", "RemoteError")
+        receiver = _storescp(free_port, second)
+        try:
+            done = pacs.archive.jobs.wait(job.id, timeout_s=60)
+        finally:
+            receiver.kill()
+            receiver.wait()
+    assert (done.state, done.content["SentCount"], done.put_off > 0) == ("success", COUNT, True)
+    assert "Reached" not in done.content
+    got = {path.name.split(".", 1)[1] for folder in (first, second) for path in folder.iterdir()}
+    assert got == {small_ct(number).SOPInstanceUID for number in range(COUNT)}
+    assert len(list(second.iterdir())) < COUNT
+
+
+def test_a_peer_that_stays_away_fails_the_job_and_a_person_sends_it_again(
+    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path, free_port: int
+) -> None:
+    pacs.peers.add("clinic", aet="CLINIC", host="127.0.0.1", port=free_port)
+    path = write('{ send = "clinic" }', retry="attempts = 3\nfirst_s = 0.05\nlongest_s = 0.1")
+    with run(path), served(create_app(pacs, access=Access(), stable_age_s=3600)) as url:
+        pacs.ingest(small_ct())
+        (job,) = _done(pacs, 1)
+        assert (job.state, job.attempts) == ("failure", 3)
+        shown = httpx.get(f"{url}/jobs/{job.id}").json()
+        assert (shown["State"], shown["Type"], shown["Content"]["Rule"]) == ("Failure", "Route", "one")
+        assert "clinic cannot be reached" in shown["ErrorDetails"]
+        receiver = _storescp(free_port, tmp_path / "got")
+        try:
+            assert httpx.post(f"{url}/jobs/{job.id}/resubmit").status_code == 200
+            assert pacs.archive.jobs.wait(job.id, timeout_s=30).state == "success"
+        finally:
+            receiver.kill()
+            receiver.wait()
+    assert len(list((tmp_path / "got").iterdir())) == 1
+
+
+def test_an_orthanc_killed_in_mid_transfer_has_every_instance_in_the_end(
+    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, free_port: int
+) -> None:
+    folder, url = tmp_path / "orthanc", f"http://127.0.0.1:{free_port}"
+    orthanc = _orthanc(folder, free_port)
+    try:
+        pacs.ingest([small_ct(number, size=256) for number in range(COUNT)])
+        with run(write(f'{{ send = "orthanc+{url}/" }}')):
+            _wait(lambda: httpx.get(f"{url}/statistics").json()["CountInstances"] > 10, every_s=0.001)
+            orthanc.kill()
+            orthanc.wait()
+            (job,) = pacs.archive.jobs.all()
+            assert not job.done, "the transfer ended before the peer was killed"
+            _wait(lambda: pacs.archive.jobs.get(job.id).state == "retry")
+            orthanc = _orthanc(folder, free_port)
+            done = pacs.archive.jobs.wait(job.id, timeout_s=60)
+        assert (done.state, done.put_off > 0) == ("success", True)
+        found = httpx.get(f"{url}/instances?expand").json()
+        uids = {one["MainDicomTags"]["SOPInstanceUID"] for one in found}
+        assert uids == {small_ct(number).SOPInstanceUID for number in range(COUNT)}
+    finally:
+        orthanc.kill()
+        orthanc.wait()
+
+
+def test_a_router_killed_at_any_moment_misses_no_series(
+    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path
+) -> None:
+    chance, uids, killed = random.Random(20240229), list[str](), 0
+    with rp.connect(tmp_path / "peer") as peer, served(create_app(peer, access=Access())) as url:
+        path = write(f'{{ label = "seen", send = "orthanc+{url}/" }}')
+        with routing(pacs, path):
+            pass
+        for round_ in range(3):
+            command = [sys.executable, "-c", _SERVE, str(pacs.home), str(path)]
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            for number in range(4):
+                uid = f"1.2.{round_}.{number}"
+                pacs.ingest([small_ct(one, StudyInstanceUID=f"{uid}.0", SeriesInstanceUID=uid) for one in range(3)])
+                uids.append(uid)
+            time.sleep(chance.uniform(0.2, 2.0))
+            child.kill()
+            child.communicate()
+            killed += child.returncode == -signal.SIGKILL
+        assert killed == 3
+        with run(path):
+            _wait(lambda: {one.uid for one in pacs.search("series", labels="seen")} == set(uids), timeout_s=60)
+            _wait(lambda: len(peer.search("instance")) == 3 * len(uids), timeout_s=60)
+            _wait(lambda: all(job.done for job in pacs.archive.jobs.all()))
+        assert {job.state for job in pacs.archive.jobs.all()} == {"success"}
+        assert {one.uid: one.instance_count for one in peer.search("series")} == dict.fromkeys(uids, 3)
+
+
+# -- what is written wrong --------------------------------------------------------------------------------------------
+
+_GOOD = '[[rule]]\nname = "one"\nwhen = "true"\nthen = { label = "x" }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rule = 1", "1 to 100 tables"),
+        ("", "1 to 100 tables"),
+        ("[[rule]", "no TOML"),
+        (_GOOD + "[other]\n", "'other' means nothing here"),
+        (_GOOD.replace("then", "than"), "rule 1 ('one'): 'than' means nothing here"),
+        (_GOOD.replace('name = "one"\n', ""), "rule 1: name is a text"),
+        (_GOOD + _GOOD, "rule 2: another rule is called 'one'"),
+        (_GOOD.replace('"true"', "true"), "rule 1 ('one'): when is a text"),
+        (_GOOD.replace("label", "forward"), "'forward' means nothing here; there are label, run, send"),
+        (_GOOD.replace('{ label = "x" }', "{ }"), "then is a table"),
+        (_GOOD.replace('"x"', "[]"), "label is empty"),
+        (_GOOD.replace('"x"', '["x", "x"]'), "the same twice"),
+        (_GOOD.replace('"x"', '"not a label"'), "a label is made of"),
+        (
+            _GOOD.replace("label", "send").replace('"x"', '"ftp://x:y@host/"'),
+            "rule 1 ('one'): a remote archive is named",
+        ),
+        (_GOOD.replace("label", "send"), "rule 'one': no peer is called 'x'; add it with pacs.peers.add"),
+        (_GOOD.replace("label", "run"), "rule 'one': no installed package offers 'x'"),
+        (_GOOD.replace("true", "Modalty = 'CT'"), "rule 'one': Binder Error: Referenced column \"Modalty\" not found"),
+        (_GOOD.replace("true", "1; drop table series"), "rule 'one': the condition cannot be read as SQL"),
+        ("[retry]\nattempts = 0\n" + _GOOD, "retry: attempts is a number above 0"),
+        ("[retry]\nattempts = 1.5\n" + _GOOD, "retry: attempts is a whole number"),
+        ("[retry]\npatience = 1\n" + _GOOD, "retry: 'patience' means nothing here"),
+    ],
+)
+def test_a_mistake_is_told_with_its_rule(pacs: rp.Pacs, tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError) as caught:
+        check_rules(read_rules(path), pacs, source=str(path))
+    assert told in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "x:y" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["count = 1\n", "import no_such_module\n"])
+def test_a_function_that_cannot_be_called_is_a_mistake(
+    pacs: rp.Pacs, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    _install(tmp_path, code)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(InvalidInputError, match="rule 'one': the entry point 'count'"):
+        check_rules(read_rules(write('{ run = "count" }')), pacs, source="rules.toml")
+
+
+def test_serve_refuses_to_start_with_a_mistake(home: Path, write: Any) -> None:
+    path = write('{ label = "x" }', when="read_csv('/etc/passwd') is null")
+    command = [sys.executable, "-m", "researchpacs", "--home", str(home), "serve", "--port", "0", "--rules", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "rule 'one': a condition cannot call read_csv()" in done.stderr
+
+
+def test_rules_say_how_often_to_try(write: Any) -> None:
+    assert read_rules(write('{ label = "x" }', retry="attempts = 7")).retry == Retry(
+        attempts=7, first_s=5.0, longest_s=1800.0
+    )
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _done(pacs: rp.Pacs, count: int) -> list[Job]:
+    """All jobs, when there are so many and none has work left."""
+
+    def are_done() -> bool:
+        jobs = pacs.archive.jobs.all()
+        return len(jobs) >= count and all(job.done for job in jobs)
+
+    _wait(are_done)
+    jobs = pacs.archive.jobs.all()
+    assert len(jobs) == count
+    return jobs
+
+
+def _wait(until: Callable[[], object], *, timeout_s: float = 30, every_s: float = 0.02) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not until():
+        assert time.monotonic() < give_up
+        time.sleep(every_s)
+
+
+def _install(folder: Path, code: str) -> None:
+    """A package with an entry point, as pip leaves it."""
+    site = folder / "site"
+    (site / "demo_routes-1.0.dist-info").mkdir(parents=True)
+    (site / "demo_routes-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: demo-routes\nVersion: 1\n"
+    )
+    points = f"[researchpacs.routes]\ncount = demo_routes_{folder.name}:count\n"
+    (site / "demo_routes-1.0.dist-info" / "entry_points.txt").write_text(points)
+    (site / f"demo_routes_{folder.name}.py").write_text(code)
+
+
+def _storescp(port: int, folder: Path) -> subprocess.Popen[bytes]:
+    program = shutil.which("storescp", path="/usr/bin:/usr/local/bin") or shutil.which("storescp")
+    if program is None:
+        pytest.skip("dcmtk's storescp is missing: apt-get install dcmtk")
+    folder.mkdir()
+    process = subprocess.Popen([program, "-aet", "CLINIC", "-od", str(folder), str(port)])
+    echo = shutil.which("echoscu", path="/usr/bin:/usr/local/bin") or "echoscu"
+    _wait(lambda: subprocess.run([echo, "127.0.0.1", str(port)], capture_output=True, check=False).returncode == 0)
+    return process
+
+
+def _orthanc(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if program is None:
+        pytest.skip("Orthanc is missing: apt-get install orthanc")
+    folder.mkdir(exist_ok=True)
+    settings = {
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "Plugins": [],
+        "DicomServerEnabled": False, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+        "SyncStorageArea": True,
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    process = subprocess.Popen(
+        [program, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/system").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    _wait(answers)
+    return process
