@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from researchpacs.dicom.pixels import PixelLayout
+
+if TYPE_CHECKING:
+    from researchpacs.dicom.facts import Facts
 
 __all__ = [
     "Change",
@@ -117,6 +120,8 @@ class Incoming:
     """Attributes that an archive indexes (`researchpacs.dicom.keywords.INDEXED`), decoded text; empty where they are
     present without a value."""
     issues: tuple[Issue, ...] = ()
+    facts: "Facts | None" = field(default=None, repr=False)
+    """What a catalog wants to know of it, where its header is plain."""
 
 
 @dataclass(frozen=True, slots=True)

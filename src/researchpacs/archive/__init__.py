@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._backup import BackupReport, back_up
 from researchpacs.archive._embedded import EmbeddedArchive
+from researchpacs.archive._facts import Kept
 from researchpacs.archive._job import Job, JobStoppedError
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange
@@ -35,6 +36,7 @@ __all__ = [
     "Job",
     "JobStoppedError",
     "Jobs",
+    "Kept",
     "LabelChange",
     "Peer",
     "Peers",
@@ -91,6 +93,17 @@ class Archive(Protocol):
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included, one row per object of the level."""
+        ...
+
+    def facts(self, keys: Sequence[str]) -> Mapping[str, Kept]:
+        """What was taken from the headers of instances when they came, by `Identity.key`, as far as it is kept.
+
+        Asked only of what keeps ``"facts"``.
+        """
+        ...
+
+    def forget_facts(self, last: int) -> None:
+        """Drop the facts of what was stored up to change `last` of the feed: the catalog has them."""
         ...
 
     def frames(self, series_uid: str) -> "list[Frame] | None":

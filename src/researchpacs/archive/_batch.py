@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from researchpacs.archive._content import OTHER, Verdict, is_intact
-from researchpacs.archive._ledger_rows import indexed_text, issues_text, shared_uids
+from researchpacs.archive._facts import FactKeeper
+from researchpacs.archive._ledger_rows import indexed_text, issues_text, shared_instance, shared_parents
 from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
@@ -23,12 +24,14 @@ _INSERT = """
 insert or replace into instances (
     key, seq, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax_uid,
     size, header_length, dataset_offset, sha256, dataset_sha256,
-    reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues, orthanc_id
+    reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues, orthanc_id,
+    frame_form, frame_places
 ) values (
     :key, :seq, :patient_key, :patient_id, :issuer, :study_uid, :series_uid, :sop_uid, :sop_class_uid,
     :transfer_syntax_uid,
     :size, :header_length, :dataset_offset, :sha256, :dataset_sha256,
-    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues, :orthanc_id
+    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues, :orthanc_id,
+    :frame_form, :frame_places
 )
 """
 _INSERT_PATIENT = (
@@ -85,12 +88,18 @@ class Batch:
         self._syncing: list[Future[None]] = []
         self._new: list[tuple[str, str]] = []
         self._series: set[tuple[str, str, str]] = set()
+        self._parents: dict[tuple[str, str, str], list[Issue]] = {}
+        """Series whose rows are there, with what is odd about their UIDs."""
+        self._facts = FactKeeper()
+        self._last = 0
 
     def run(self, con: sqlite3.Connection, items: Sequence[Incoming]) -> None:
         """Decide on every item; to be called inside `Ledger.writing`."""
         try:
+            (self._last,) = con.execute("select last from feed").fetchone()
             for item in items:
                 self._take(con, item)
+            con.execute("update feed set last = ?", (self._last,))
             self._announce(con)
         finally:
             wait(self._syncing)
@@ -124,7 +133,7 @@ class Batch:
         row = con.execute("select * from instances where key = ?", (new.identity.key,)).fetchone()
         if row is None:
             self._new.append(("instance", new.identity.orthanc_id("instance")))
-            self._keep(con, new, (*new.issues, *shared_uids(con, new.identity)))
+            self._keep(con, new, (*new.issues, *self._shared_uids(con, new)))
             self._tell(new, "stored")
             return
         old = stored_of(row, self._home.archive)
@@ -148,16 +157,20 @@ class Batch:
         if new.blob and new.sha256:
             # First, so that the name becomes durable while the rows are written.
             self._move("instances", new, blob_path(self._home.archive, new.sha256))
-        self._new += _insert_parents(con, new)
-        self._series.add((new.identity.patient_key, new.identity.study_uid, new.identity.series_uid))
-        (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
         identity, reference = new.identity, new.reference
+        owner = (identity.patient_key, identity.study_uid, identity.series_uid)
+        if owner not in self._parents:
+            self._insert_parents(con, new, owner)
+        self._series.add(owner)
+        self._last += 1
+        key = identity.key
+        form, places = self._facts.keep(con, key, self._last, new.facts)
         con.execute(
             _INSERT,
             {
-                "key": identity.key,
-                "seq": seq,
-                "patient_key": identity.patient_key,
+                "key": key,
+                "seq": self._last,
+                "patient_key": owner[0],
                 "patient_id": identity.patient_id,
                 "issuer": identity.issuer,
                 "study_uid": identity.study_uid,
@@ -176,8 +189,26 @@ class Batch:
                 "attributes": indexed_text(new.attributes, "instance"),
                 "issues": issues_text(issues),
                 "orthanc_id": identity.orthanc_id("instance"),
+                "frame_form": form,
+                "frame_places": places,
             },
         )
+
+    def _insert_parents(self, con: sqlite3.Connection, new: Incoming, owner: tuple[str, str, str]) -> None:
+        made = _insert_parents(con, new)
+        self._new += made
+        if made:
+            self._parents.clear()  # what is new may share its UID with another
+        self._parents[owner] = shared_parents(con, new.identity)
+
+    def _shared_uids(self, con: sqlite3.Connection, new: Incoming) -> list[Issue]:
+        """A UID met again under another parent is kept and reported: looking it up alone is ambiguous from now on."""
+        identity = new.identity
+        owner = (identity.patient_key, identity.study_uid, identity.series_uid)
+        issues = self._parents.get(owner)
+        if issues is None:
+            issues = shared_parents(con, identity)
+        return [*issues, *shared_instance(con, identity)]
 
     def _keep_aside(self, con: sqlite3.Connection, new: Incoming, reason: str) -> None:
         con.execute(

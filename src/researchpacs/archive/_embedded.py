@@ -14,6 +14,7 @@ from researchpacs.archive._attachments import Attachments
 from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evident_duplicate
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
+from researchpacs.archive._facts import Kept, facts_of, forget_facts
 from researchpacs.archive._find import find_rows
 from researchpacs.archive._frames import frames_of_series, remember
 from researchpacs.archive._jobs import Jobs
@@ -54,6 +55,7 @@ class EmbeddedArchive:
             "byte-ranges",
             "change-feed",
             "delete",
+            "facts",
             "frames",
             "label-feed",
             "labels",
@@ -203,6 +205,16 @@ class EmbeddedArchive:
         with self.ledger.reading() as con:
             found = rows_by_key(con, keys)
         return {row["key"]: stored_of(row, self.home.archive) for row in found}
+
+    def facts(self, keys: Sequence[str]) -> Mapping[str, Kept]:
+        """What was taken from the headers of instances when they came, by `Identity.key`, as far as it is kept."""
+        with self.ledger.reading() as con:
+            return facts_of(con, keys)
+
+    def forget_facts(self, last: int) -> None:
+        """Drop the facts of what was stored up to a change of the feed: the catalog has them."""
+        with self.ledger.writing() as con:
+            forget_facts(con, last)
 
     def frames(self, series_uid: str) -> list[Frame] | None:
         """All frames of a series, in no order; None where those of an instance are not known yet."""

@@ -21,6 +21,8 @@ __all__ = [
     "rows_below",
     "rows_by_key",
     "rows_named",
+    "shared_instance",
+    "shared_parents",
     "shared_uids",
 ]
 
@@ -61,11 +63,9 @@ _SHARED = (
         "select 1 from series "
         "where series_uid = :series_uid and (patient_key, study_uid) <> (:patient_key, :study_uid)",
     ),
-    (
-        "SOPInstanceUID",
-        "select 1 from instances where sop_uid = :sop_uid and key <> :key",
-    ),
 )
+_SHARED_INSTANCE = "select 1 from instances where sop_uid = ? and key <> ?"
+_SHARED_UID = "the same UID is also in use under another patient, study or series"
 
 
 # -- read -------------------------------------------------------------------------------------------------------------
@@ -159,18 +159,23 @@ def _only(found: Sequence[sqlite3.Row], name: str) -> sqlite3.Row:
 
 def shared_uids(con: sqlite3.Connection, identity: Identity) -> list[Issue]:
     """A UID met again under another parent is kept and reported: looking it up alone is ambiguous from now on."""
+    return [*shared_parents(con, identity), *shared_instance(con, identity)]
+
+
+def shared_parents(con: sqlite3.Connection, identity: Identity) -> list[Issue]:
+    """What `shared_uids` says of study and series, which is the same for all their instances."""
     parents = {
-        "key": identity.key,
         "patient_key": identity.patient_key,
         "study_uid": identity.study_uid,
         "series_uid": identity.series_uid,
-        "sop_uid": identity.sop_uid,
     }
-    return [
-        Issue(keyword, "the same UID is also in use under another patient, study or series")
-        for keyword, query in _SHARED
-        if con.execute(query, parents).fetchone()
-    ]
+    return [Issue(keyword, _SHARED_UID) for keyword, query in _SHARED if con.execute(query, parents).fetchone()]
+
+
+def shared_instance(con: sqlite3.Connection, identity: Identity) -> list[Issue]:
+    """What `shared_uids` says of the instance itself."""
+    found = con.execute(_SHARED_INSTANCE, (identity.sop_uid, identity.key)).fetchone()
+    return [Issue("SOPInstanceUID", _SHARED_UID)] if found else []
 
 
 def indexed_text(attributes: Row, level: str) -> str:

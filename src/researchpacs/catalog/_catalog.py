@@ -111,6 +111,7 @@ class Catalog:
         """
         from researchpacs.catalog._frames import frames_of_series, records_of
 
+        self._refuse_closed()
         keeps_frames = "frames" in self._archive.capabilities
         if keeps_frames and (known := self._archive.frames(series_uid)) is not None:
             return known

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from researchpacs.archive import Archive, Stored
+from researchpacs.archive import Archive, Kept, Stored
 from researchpacs.catalog import _ddl
 from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
 from researchpacs.catalog._instance import InstanceRows, read_instance
@@ -20,6 +20,7 @@ from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._object_tables import OBJECT_TABLES
 from researchpacs.catalog._objects import says_more
 from researchpacs.catalog._once import read_kept, replace_kept
+from researchpacs.catalog._recalled import Bases
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._tidy import current_snapshot, tidy
 from researchpacs.model import Change
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Committer"]
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 5000
 BATCH_S = 2.0
 GIVE_UP_S = 60.0
 TIDY_COMMITS = 100
@@ -62,6 +63,7 @@ class Committer:
         self._con = con
         self._archive = archive
         self._memory: Memory = {}
+        self._bases = Bases()
         self.instances = 0
         """Instances written so far."""
         self.deleted = 0
@@ -84,6 +86,8 @@ class Committer:
             self._in_transaction(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
             self._count(batch)
             last = batch.last
+        if self.instances and "facts" in self._archive.capabilities:
+            self._archive.forget_facts(last)
         if current_snapshot(self._con) // TIDY_COMMITS > before // TIDY_COMMITS:
             self._tidy()
         return last
@@ -132,9 +136,11 @@ class Committer:
         _, newest = self._archive.last_change()
         while True:
             page = self._archive.changes(since, _CHANGES)
-            known = self._archive.rows([change.key for change in page.items if change.kind == "stored"])
+            stored = [change.key for change in page.items if change.kind == "stored"]
+            known = self._archive.rows(stored)
+            kept = self._archive.facts(stored) if "facts" in self._archive.capabilities else {}
             for change in page.items:
-                self._take(batch, change, known)
+                self._take(batch, change, known, kept)
                 if len(batch.touched) >= BATCH_ROWS or time.monotonic() - begun >= BATCH_S:
                     yield batch
                     batch, begun = Batch(change.seq), time.monotonic()
@@ -147,14 +153,16 @@ class Committer:
             batch.last = since
             yield batch
 
-    def _take(self, batch: Batch, change: Change, known: Mapping[str, Stored]) -> None:
+    def _take(self, batch: Batch, change: Change, known: Mapping[str, Stored], kept: Mapping[str, Kept]) -> None:
         identity = change.identity
         batch.last = change.seq
         batch.touched[change.key] = (identity.patient_key, identity.study_uid, identity.series_uid, identity.sop_uid)
         batch.stored.pop(change.key, None)
         # What was deleted meanwhile is not known any more; its deletion comes later in the feed.
         if change.kind == "stored" and change.key in known:
-            batch.stored[change.key] = read_instance(self._archive, known[change.key], self._memory)
+            batch.stored[change.key] = read_instance(
+                self._archive, known[change.key], self._memory, kept=kept.get(change.key), bases=self._bases
+            )
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -1,20 +1,24 @@
 """One stored instance -> its rows: the instance, its frames, what it says beside, its issues."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-from researchpacs.archive import Archive, Stored
+from researchpacs.archive import Archive, Kept, Stored
 from researchpacs.catalog._objects import object_rows, reference_rows, says_more
-from researchpacs.catalog._tables import Column, keyword_columns, tables
+from researchpacs.catalog._recalled import Bases, misfits_elsewhere
+from researchpacs.catalog._rows import Written, as_json
+from researchpacs.catalog._tables import tables
 from researchpacs.catalog._typed import flattened, typed_columns
 from researchpacs.dicom.encapsulation import frame_ranges
+from researchpacs.dicom.frame_record import unpack
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header, read_trailer
-from researchpacs.dicom.pixels import layout_of
+from researchpacs.dicom.pixels import PixelLayout, layout_of
 from researchpacs.dicom.values import Memory, read_tags, reading_quietly
 from researchpacs.errors import PixelDataError
 
@@ -47,8 +51,10 @@ class InstanceRows:
             self.issues.append(row)
 
 
-def read_instance(archive: Archive, stored: Stored, memory: Memory) -> InstanceRows:
-    """Read an instance's header from the archive and make its rows.
+def read_instance(
+    archive: Archive, stored: Stored, memory: Memory, *, kept: Kept | None = None, bases: Bases | None = None
+) -> InstanceRows:
+    """Make the rows of an instance: from what the archive kept of its header, else from its file.
 
     An instance whose file cannot be read keeps what the archive knows of it, and an issue that says so.
     """
@@ -57,7 +63,10 @@ def read_instance(archive: Archive, stored: Stored, memory: Memory) -> InstanceR
         rows.note(issue.keyword, issue.problem)
     try:
         with reading_quietly():
-            _read_file(rows, archive, stored, memory)
+            if kept is None or bases is None or says_more(stored.sop_class_uid):
+                _read_file(rows, archive, stored, memory)
+            else:
+                _recall(rows, stored, kept, bases)
     except Exception as error:  # one instance that cannot be read never stops the catalog
         rows.note("", f"the file could not be read for the catalog ({type(error).__name__})")
     return rows
@@ -68,18 +77,37 @@ def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Mem
     ds = read_header(header, dataset_offset=stored.dataset_offset, transfer_syntax_uid=stored.transfer_syntax_uid)
     _add_frames(rows, archive, stored, ds)
     _add_tags(rows, archive, stored, ds, memory)
-    for frame in rows.frames:
-        frame["InstanceNumber"] = rows.instance["InstanceNumber"]
+    _number_frames(rows)
     if says_more(stored.sop_class_uid):
         rows.objects |= object_rows(archive, stored, ds, rows.note)
     if references := reference_rows(stored, rows.instance["tags"]):
         rows.objects["object_references"] = references
 
 
+def _recall(rows: InstanceRows, stored: Stored, kept: Kept, bases: Bases) -> None:
+    for keyword, problem in kept.issues:
+        rows.note(keyword, problem)
+    rows.frames = [_frame_row(rows.instance, frame) for frame in unpack(kept.frames)[1]]
+    rows.instance["frame_count"] = len(rows.frames)
+    tags, values = bases.recall(kept)
+    if values is None:
+        _set_tags(rows, tags)
+    else:
+        known = {name: value for name, value in rows.instance.items() if value is not None}
+        rows.instance |= values | known | {"tags": tags}
+    _number_frames(rows)
+    if references := reference_rows(stored, tags):
+        rows.objects["object_references"] = references
+
+
+def _number_frames(rows: InstanceRows) -> None:
+    for frame in rows.frames:
+        frame["InstanceNumber"] = rows.instance["InstanceNumber"]
+
+
 def _known(stored: Stored) -> Row:
-    row: Row = dict.fromkeys(column.name for column in tables()["instances"].columns)
     return (
-        row
+        _nothing()
         | _identity(stored)
         | {
             "SOPClassUID": stored.sop_class_uid or None,
@@ -91,6 +119,11 @@ def _known(stored: Stored) -> Row:
             "tags": {},
         }
     )
+
+
+@cache
+def _nothing() -> Row:
+    return dict.fromkeys(column.name for column in tables()["instances"].columns)
 
 
 def _identity(stored: Stored) -> Row:
@@ -114,17 +147,16 @@ def _add_tags(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset,
         tags, oddities = {**tags, **more}, (*oddities, *odder)
     for oddity in oddities:
         rows.note(oddity.keyword, oddity.problem)
+    _set_tags(rows, tags)
+
+
+def _set_tags(rows: InstanceRows, tags: Mapping[str, Any]) -> None:
     values, misfits = typed_columns(flattened(tags), tables()["instances"].columns)
     # What stands in other tables has to fit there too; the issue is the instance's that has it.
-    _, elsewhere = typed_columns(tags, _columns_elsewhere())
-    for keyword in dict.fromkeys([*misfits, *elsewhere]):
+    for keyword in dict.fromkeys([*misfits, *misfits_elsewhere(tags)]):
         rows.note(keyword, _MISFIT)
     known = {name: value for name, value in rows.instance.items() if value is not None}
     rows.instance |= values | known | {"tags": tags}
-
-
-def _columns_elsewhere() -> Sequence[Column]:
-    return [column for level in ("patients", "studies", "series") for column in keyword_columns(level)]
 
 
 def _add_frames(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset) -> None:
@@ -169,8 +201,14 @@ def _frame_row(instance: Row, frame: FrameRow) -> Row:
         "dimension_indices": frame.dimension_indices,
         "byte_offset": frame.byte_offset,
         "byte_length": frame.byte_length,
-        "pixel_layout": asdict(frame.layout),
+        "pixel_layout": _written(frame.layout),
     }
+
+
+@lru_cache(maxsize=256)
+def _written(layout: PixelLayout) -> Written:
+    values = asdict(layout)
+    return Written(values, as_json(values))
 
 
 def _trailer(archive: Archive, stored: Stored, frames: Sequence[Row]) -> Dataset | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._tables import NAME_PARTS, Table, tables
 
-__all__ = ["delete_rows", "insert_rows", "rows_where"]
+__all__ = ["Written", "as_json", "delete_rows", "insert_rows", "rows_where"]
 
 Row = dict[str, Any]
 
@@ -27,6 +27,16 @@ _ARROW = {
     "UBIGINT": pa.uint64(),
     "VARCHAR": pa.string(),
 }
+
+
+class Written(dict[str, Any]):
+    """An object of JSON whose text is known already; it is not altered any more."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, values: Mapping[str, Any], text: str) -> None:
+        super().__init__(values)
+        self.text = text
 
 
 def rows_where(
@@ -86,7 +96,7 @@ def _arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     for column in table.columns:
         values = [row.get(column.name) for row in rows]
         if column.type == "JSON":
-            values = [None if value is None else _dump(value) for value in values]
+            values = [None if value is None else as_json(value) for value in values]
         columns[column.name] = pa.array(values, _arrow_type(column.type))
     return pa.table(columns)
 
@@ -100,7 +110,10 @@ def _arrow_type(kind: str) -> pa.DataType:
     return _ARROW[kind]
 
 
-def _dump(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """Write a value as the lake keeps it."""
+    if isinstance(value, Written):
+        return value.text
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

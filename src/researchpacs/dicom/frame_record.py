@@ -63,6 +63,38 @@ def pack(frames: Sequence[FrameRow], instance_number: int | None) -> Record:
     """Make the record of an instance from all its frames, in their order."""
     if not frames:
         return Record('{"count": 0}', b"")
+    if len(frames) == 1 and frames[0].byte_offset is not None and frames[0].position is not None:
+        return _pack_slice(frames[0], instance_number)
+    return _pack_any(frames, instance_number)
+
+
+def _pack_slice(frame: FrameRow, instance_number: int | None) -> Record:
+    """Pack what most instances are: one frame with a place; its neighbours share the form, which is made once."""
+    own = (*(frame.position or ()), frame.rescale_slope, frame.rescale_intercept, frame.byte_offset, frame.byte_length)
+    text = _form_of_slices(
+        frame.layout, frame.orientation, frame.pixel_spacing, frame.dimension_indices, instance_number is not None
+    )
+    if text is None or len(own) != 7:
+        return _pack_any([frame], instance_number)
+    head = () if instance_number is None else (instance_number,)
+    return Record(text, _parsed(text).single.pack(*head, *own))
+
+
+@lru_cache(maxsize=256)
+def _form_of_slices(
+    layout: PixelLayout,
+    orientation: tuple[float, ...] | None,
+    pixel_spacing: tuple[float, ...] | None,
+    dimension_indices: tuple[int, ...] | None,
+    number: bool,
+) -> str | None:
+    if dimension_indices is not None:
+        return None
+    frame = FrameRow(0, (0, 0, 0), orientation, pixel_spacing, 1.0, 0.0, None, 0, 0, layout)
+    return _pack_any([frame], 0 if number else None).form
+
+
+def _pack_any(frames: Sequence[FrameRow], instance_number: int | None) -> Record:
     form: dict[str, Any] = {"count": len(frames), "number": instance_number is not None}
     form |= {"layout": asdict(frames[0].layout), "same": {}, "own": [], "each": {}}
     columns: list[tuple[str, list[Any]]] = []

@@ -4,7 +4,7 @@ Single-frame images say so at the top level (Image Plane, PS3.3 C.7.6.2), enhanc
 groups (C.7.6.16), shared by all frames or one item per frame; dose grids by offsets (RT Dose, C.8.8.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ from pydicom.dataset import Dataset
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.dicom.values import reading_quietly
 
-__all__ = ["FrameRow", "frames_of"]
+__all__ = ["FrameRow", "frames_of", "numbers_of"]
+
+HeaderLike = Dataset | Mapping[str, Any]
+"""A data set, or its attributes by keyword as `researchpacs.dicom.values` has them."""
 
 AXIAL = 0.999
 """Cosine between the normal of a plane and the patient's z from which on it is axial."""
@@ -43,7 +46,7 @@ class FrameRow:
     layout: PixelLayout
 
 
-def frames_of(ds: Dataset, layout: PixelLayout | None, ranges: Sequence[tuple[int, int]] | None) -> list[FrameRow]:
+def frames_of(ds: HeaderLike, layout: PixelLayout | None, ranges: Sequence[tuple[int, int]] | None) -> list[FrameRow]:
     """Describe every frame of an instance.
 
     Parameters
@@ -73,10 +76,10 @@ def frames_of(ds: Dataset, layout: PixelLayout | None, ranges: Sequence[tuple[in
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    ds: Dataset
+    ds: HeaderLike
     layout: PixelLayout
-    shared: Dataset | None
-    own: Sequence[Dataset]
+    shared: HeaderLike | None
+    own: Sequence[HeaderLike]
     dose_offsets: np.ndarray | None
 
     def frame(self, index: int, span: tuple[int, int] | None) -> FrameRow:
@@ -84,13 +87,13 @@ class _Image:
         measures = self.macro(index, "PixelMeasuresSequence") or self.ds
         plane = self.macro(index, "PlaneOrientationSequence") or self.ds
         content = self.macro(index, "FrameContentSequence")
-        dimension_indices = None if content is None else _numbers(content, "DimensionIndexValues")
-        orientation = _numbers(plane, "ImageOrientationPatient", 6)
+        dimension_indices = None if content is None else numbers_of(content, "DimensionIndexValues")
+        orientation = numbers_of(plane, "ImageOrientationPatient", 6)
         return FrameRow(
             index=index,
             position=self.position(index, orientation),
             orientation=orientation,
-            pixel_spacing=_numbers(measures, "PixelSpacing", 2),
+            pixel_spacing=numbers_of(measures, "PixelSpacing", 2),
             rescale_slope=_rescale(values, "RescaleSlope", _rescale(self.ds, "DoseGridScaling", 1.0)),
             rescale_intercept=_rescale(values, "RescaleIntercept", 0.0),
             dimension_indices=None if dimension_indices is None else tuple(int(one) for one in dimension_indices),
@@ -102,8 +105,8 @@ class _Image:
     def position(self, index: int, orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
         plane = self.macro(index, "PlanePositionSequence")
         if plane is not None:
-            return _numbers(plane, "ImagePositionPatient", 3)
-        position = _numbers(self.ds, "ImagePositionPatient", 3)
+            return numbers_of(plane, "ImagePositionPatient", 3)
+        position = numbers_of(self.ds, "ImagePositionPatient", 3)
         if position is None or index == 0:
             return position
         # One position on top of many frames is the first one's; only a dose grid says where the others are.
@@ -113,7 +116,7 @@ class _Image:
         placed = np.asarray(position) + self.dose_offsets[index] * normal
         return (float(placed[0]), float(placed[1]), float(placed[2]))
 
-    def macro(self, index: int, keyword: str) -> Dataset | None:
+    def macro(self, index: int, keyword: str) -> HeaderLike | None:
         """The functional group of a frame: its own, else the shared one (C.7.6.16.1.1 allows one of them)."""
         for groups in (*self.own[index : index + 1], self.shared):
             found = None if groups is None else next(iter(_items(groups, keyword)), None)
@@ -122,39 +125,39 @@ class _Image:
         return None
 
 
-def _dose_offsets(ds: Dataset, layout: PixelLayout) -> np.ndarray | None:
+def _dose_offsets(ds: HeaderLike, layout: PixelLayout) -> np.ndarray | None:
     """Distances of the planes from Image Position (Patient) along the normal (PS3.3 C.8.8.3.2, both of its forms)."""
-    offsets = _numbers(ds, "GridFrameOffsetVector")
+    offsets = numbers_of(ds, "GridFrameOffsetVector")
     if offsets is None or len(offsets) != layout.number_of_frames:
         return None
     along = np.asarray(offsets) - offsets[0]
     if offsets[0] == 0:
         return along
     # Else they are z coordinates, which the Standard allows for axial planes only; their normal may point down.
-    cosines = _numbers(ds, "ImageOrientationPatient", 6)
+    cosines = numbers_of(ds, "ImageOrientationPatient", 6)
     up = 0.0 if cosines is None else cosines[0] * cosines[4] - cosines[1] * cosines[3]
     return along * np.sign(up) if abs(up) > AXIAL else None
 
 
-def _rescale(ds: Dataset, keyword: str, absent: float) -> float:
+def _rescale(ds: HeaderLike, keyword: str, absent: float) -> float:
     """A factor or a term of the rescale; NaN where it is unknown, for a wrong one would go unnoticed."""
     try:
         is_absent = ds.get(keyword) in (None, "")
-    except Exception:  # as in `_numbers`
+    except Exception:  # as in `numbers_of`
         is_absent = False
     if is_absent:
         return np.nan if "ModalityLUTSequence" in ds else absent
-    return (_numbers(ds, keyword, 1) or (np.nan,))[0]
+    return (numbers_of(ds, keyword, 1) or (np.nan,))[0]
 
 
-def _items(ds: Dataset, keyword: str) -> Sequence[Dataset]:
+def _items(ds: HeaderLike, keyword: str) -> Sequence[HeaderLike]:
     try:
         return ds.get(keyword) or []
     except Exception:  # a sequence that pydicom cannot read holds nothing to place a frame with
         return []
 
 
-def _numbers(ds: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+def numbers_of(ds: HeaderLike, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
     """The finite numbers of an attribute; None where it is absent, broken, or has another number of values."""
     try:
         value: Any = ds.get(keyword)

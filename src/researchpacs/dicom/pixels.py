@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     import numpy as np
     from pydicom import Dataset
@@ -70,7 +71,7 @@ class PixelLayout:
         return self.transfer_syntax_uid in _NATIVE
 
 
-def layout_of(ds: "Dataset", transfer_syntax_uid: str) -> PixelLayout | None:
+def layout_of(ds: "Dataset | Mapping[str, Any]", transfer_syntax_uid: str) -> PixelLayout | None:
     """Read the layout from a header; pixel data need not be in it.
 
     Returns
@@ -227,22 +228,22 @@ def decode_frames(file_bytes: bytes, layout: PixelLayout) -> "Iterator[np.ndarra
     return _pixel_instance.decode(file_bytes, range(layout.number_of_frames), layout)
 
 
-def _number(ds: "Dataset", keyword: str) -> int | None:
+def _number(ds: "Dataset | Mapping[str, Any]", keyword: str) -> int | None:
     """Read a number; what is none counts as absent, as the scan has noted it."""
-    value = ds.get(keyword)
+    value: Any = ds.get(keyword)
     try:
         return int(value)
     except (TypeError, ValueError):
         return None
 
 
-def _number_of_frames(ds: "Dataset") -> int:
+def _number_of_frames(ds: "Dataset | Mapping[str, Any]") -> int:
     """One where it is absent, empty or zero; none where it cannot be read, for one of many would pass for all."""
     frames = _number(ds, "NumberOfFrames")
     return frames or 1 if frames is not None or ds.get("NumberOfFrames") in (None, "") else 0
 
 
-def _pixel_keyword(ds: "Dataset", bits_allocated: int) -> str:
+def _pixel_keyword(ds: "Dataset | Mapping[str, Any]", bits_allocated: int) -> str:
     """Tell which element holds the pixels, from a header that may end before it.
 
     Images with float pixels have no Bits Stored (PS3.3 C.7.6.24, C.7.6.25).

@@ -38,7 +38,7 @@ from pydicom.valuerep import PersonName
 from researchpacs.dicom._walk_text import has_form
 from researchpacs.dicom.scan import Oddity
 
-__all__ = ["JSON", "Memory", "read_tags", "reading_quietly", "tags_of"]
+__all__ = ["JSON", "Memory", "name_of", "read_tag", "read_tags", "reading_quietly", "tags_of"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -92,6 +92,13 @@ def read_tags(ds: Dataset, memory: Memory | None = None) -> tuple[dict[str, JSON
     return tags, tuple(oddities)
 
 
+def read_tag(ds: Dataset, tag: int) -> tuple[JSON, tuple[Oddity, ...]]:
+    """Give one attribute as `read_tags` does, and what is odd about it."""
+    with reading_quietly():
+        tags, oddities = _Reader({}).attributes(ds, [ds], only=tag)
+    return tags[name_of(tag)], tuple(oddities)
+
+
 @contextmanager
 def reading_quietly() -> Iterator[None]:
     """Keep pydicom's warnings in: they quote values, and what is odd is told as an `Oddity` instead."""
@@ -111,7 +118,9 @@ class _Reader:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    def attributes(self, ds: Dataset, ancestors: list[Dataset]) -> tuple[dict[str, JSON], list[Oddity]]:
+    def attributes(
+        self, ds: Dataset, ancestors: list[Dataset], *, only: int | None = None
+    ) -> tuple[dict[str, JSON], list[Oddity]]:
         found: dict[str, JSON] = {}
         oddities: list[Oddity] = []
         charset = str(ds.original_character_set)
@@ -119,9 +128,9 @@ class _Reader:
         # items() gives elements as they were read; asking for one by its tag converts it.
         for tag, element in sorted(ds.items(), key=_by_tag):
             number = int(tag)
-            if number in _PIXEL_DATA:
+            if number in _PIXEL_DATA or (only is not None and number != only):
                 continue
-            name = _name_of(number)
+            name = name_of(number)
             block = number >> 8
             if name[0] == "(" and block not in creators:
                 creators[block] = _creator_of(ds, tag)
@@ -147,7 +156,7 @@ class _Reader:
 
     def _value(self, ds: Dataset, tag: BaseTag, ancestors: list[Dataset]) -> tuple[Remembered, bool]:
         """The value with its oddities, and whether it depends on other elements of the data set."""
-        name = _name_of(int(tag))
+        name = name_of(int(tag))
         try:
             element = ds[tag]
             if element.VR == "SQ":
@@ -180,7 +189,8 @@ def _by_tag(pair: tuple[BaseTag, Any]) -> int:
 
 
 @lru_cache(maxsize=16_384)
-def _name_of(number: int) -> str:
+def name_of(number: int) -> str:
+    """The keyword of an attribute; ``"(gggg,eeee)"`` for one without."""
     # Repeating groups (60xx and the like) share one keyword in the dictionary; only the tag tells them apart.
     entry = DicomDictionary.get(number)
     if entry and entry[4]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from researchpacs.dicom.facts import FactReader, Facts
 from researchpacs.dicom.scan import Scan, scan
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
@@ -38,6 +39,7 @@ class Checker:
     def __init__(self, tmp: Path) -> None:
         self._tmp = tmp
         self._archive: tuple[Path, zipfile.ZipFile] | None = None
+        self._facts = FactReader()
 
     def __call__(self, task: Task) -> Incoming | Refusal:
         """Check one input; whatever is wrong with it becomes a refusal, so that the others go on."""
@@ -67,11 +69,12 @@ class Checker:
                 raise InvalidInputError("neither a file nor a folder")
             found = scanned(file)
             if not task.copy:
-                return _reference(task, file, found, before)
+                return _reference(task, file, found, before, facts_in(self._facts, found, file))
             with self._blob() as (blob, target):
                 digest = hashed(file, found, target)
+                facts = facts_in(self._facts, found, file)
                 _refuse_changed(before, os.fstat(file.fileno()), digest.size)
-            return incoming_of(task.source, found, digest, blob=blob)
+            return incoming_of(task.source, found, digest, blob=blob, facts=facts)
 
     def _member(self, task: MemberTask) -> Incoming:
         with self._blob() as (blob, target):
@@ -79,17 +82,19 @@ class Checker:
             target.seek(0)
             found = scanned(target)
             digest = hashed(target, found)
-        return incoming_of(task.source, found, digest, blob=blob)
+            facts = facts_in(self._facts, found, target)
+        return incoming_of(task.source, found, digest, blob=blob, facts=facts)
 
     def _spooled(self, task: SpooledTask) -> Incoming:
         try:
             with task.blob.open("rb") as file:
                 found = scanned(file)
                 digest = hashed(file, found)
+                facts = facts_in(self._facts, found, file)
         except BaseException:
             task.blob.unlink(missing_ok=True)
             raise
-        return incoming_of(task.source, found, digest, blob=task.blob)
+        return incoming_of(task.source, found, digest, blob=task.blob, facts=facts)
 
     def _zip(self, path: Path) -> zipfile.ZipFile:
         if self._archive is None or self._archive[0] != path:
@@ -172,7 +177,19 @@ def hashed(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> Hashe
     return Hashes(whole.hexdigest(), dataset.hexdigest(), size)
 
 
-def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_result) -> Incoming:
+def facts_in(reader: FactReader, found: Scan, file: BinaryIO) -> Facts | None:
+    """Take the facts from an image's header; None for what else there is, and where the file has to be read whole."""
+    if found.table is None or not found.header_length < found.size:
+        return None
+
+    def read(offset: int, length: int) -> bytes:
+        file.seek(offset)
+        return file.read(length)
+
+    return reader.read(found, read(0, found.header_length), read)
+
+
+def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_result, facts: Facts | None) -> Incoming:
     """Keep a reference: hash the header only, which is the whole file where there are no pixels behind it."""
     file.seek(0)
     header = file.read(found.header_length)
@@ -182,7 +199,7 @@ def _reference(task: FileTask, file: BinaryIO, found: Scan, before: os.stat_resu
     if len(header) == found.size:
         digest = Hashes(header_sha256, hashlib.sha256(header[found.dataset_offset :]).hexdigest(), found.size)
     reference = Reference(task.path, before.st_mtime_ns, header_sha256)
-    return incoming_of(task.source, found, digest, reference=reference)
+    return incoming_of(task.source, found, digest, reference=reference, facts=facts)
 
 
 def _refuse_changed(before: os.stat_result, after: os.stat_result, size: int) -> None:
@@ -198,6 +215,7 @@ def incoming_of(
     blob: Path | None = None,
     is_durable: bool = False,
     reference: Reference | None = None,
+    facts: Facts | None = None,
 ) -> Incoming:
     identity, attributes = identified(found)
     return Incoming(
@@ -215,4 +233,5 @@ def incoming_of(
         reference=reference,
         attributes={keyword: value for keyword, value in attributes.items() if value or found.has(keyword)},
         issues=tuple(Issue(oddity.keyword, oddity.problem) for oddity in found.issues),
+        facts=facts,
     )

@@ -7,11 +7,13 @@ thread writes and syncs it while this one hashes it.
 import hashlib
 import io
 import secrets
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
+from researchpacs.dicom.facts import FactReader
 from researchpacs.dicom.scan import Scan
-from researchpacs.ingest._check import Hashes, checked_or_refused, hashed, incoming_of, scanned
+from researchpacs.ingest._check import Hashes, checked_or_refused, facts_in, hashed, incoming_of, scanned
 from researchpacs.model import Incoming, Refusal
 from researchpacs.storage.durable import in_background, sync_file
 
@@ -19,6 +21,8 @@ __all__ = ["IN_MEMORY", "Spool", "check_spool"]
 
 IN_MEMORY = 2 << 20
 """Bytes that are kept in memory while they come; of what is longer, all go to disk as they come."""
+
+_own = threading.local()
 
 
 class Spool:
@@ -135,9 +139,18 @@ def _checked(spool: Spool, source: str, *, durable: bool) -> Incoming:
         filed = in_background(spool.in_file, durable=durable)
         try:
             hashes = hashed(file, found) if spool.content is None else _hashes(spool.content, found)
+            facts = facts_in(_reader(), found, file)
         finally:
             path = filed.result()
-    return incoming_of(source, found, hashes, blob=path, is_durable=durable)
+    return incoming_of(source, found, hashes, blob=path, is_durable=durable, facts=facts)
+
+
+def _reader() -> FactReader:
+    """The thread's own, which remembers what it has read."""
+    reader = getattr(_own, "reader", None)
+    if reader is None:
+        reader = _own.reader = FactReader()
+    return reader
 
 
 def _hashes(content: bytes, found: Scan) -> Hashes:

@@ -1,0 +1,93 @@
+"""What was taken from headers when instances came: kept until the catalog has it, so that it opens no file again."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from researchpacs.dicom.facts import Facts
+from researchpacs.dicom.frame_record import Record
+
+__all__ = ["FactKeeper", "Kept", "facts_of", "forget_facts"]
+
+_INSERT = "insert or replace into facts (key, seq, base, own, issues) values (?, ?, ?, ?, ?)"
+_BASE = "insert or ignore into fact_bases (digest, attributes) values (?, ?)"
+_FORM = "insert or ignore into frame_forms (form) values (?)"
+_NUMBER = "select number from frame_forms where form = ?"
+_FACTS = """
+select f.key, f.base, f.own, f.issues, w.form, i.frame_places
+from facts f
+join instances i on i.key = f.key and i.seq = f.seq
+join frame_forms w on w.number = i.frame_form
+where f.key in (select value from json_each(?))
+"""
+_BASES = "select digest, attributes from fact_bases where digest in (select value from json_each(?))"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Facts as the catalog gets them."""
+
+    digest: str
+    """Names `base`."""
+    base: str
+    own: str
+    issues: tuple[tuple[str, str], ...]
+    frames: Record
+
+
+class FactKeeper:
+    """Keeps the facts of the instances of one transaction."""
+
+    def __init__(self) -> None:
+        self._bases: set[str] = set()
+        self._forms: dict[str, int] = {}
+
+    def keep(
+        self, con: sqlite3.Connection, key: str, seq: int, facts: Facts | None
+    ) -> tuple[int, bytes] | tuple[None, None]:
+        """Keep the facts of an instance; gives what its row has of its frames."""
+        if facts is None:
+            return None, None
+        digest = _digest(facts.base)
+        if digest not in self._bases:
+            con.execute(_BASE, (digest, facts.base))
+            self._bases.add(digest)
+        issues = json.dumps(facts.issues) if facts.issues else "[]"
+        con.execute(_INSERT, (key, seq, digest, facts.own, issues))
+        return self._form(con, facts.frames.form), facts.frames.places
+
+    def _form(self, con: sqlite3.Connection, form: str) -> int:
+        if form not in self._forms:
+            con.execute(_FORM, (form,))
+            (self._forms[form],) = con.execute(_NUMBER, (form,)).fetchone()
+        return self._forms[form]
+
+
+def facts_of(con: sqlite3.Connection, keys: Sequence[str]) -> Mapping[str, Kept]:
+    """Give the facts of instances by `Identity.key`, as far as they are kept."""
+    rows = con.execute(_FACTS, (json.dumps(list(keys)),)).fetchall()
+    bases = dict(con.execute(_BASES, (json.dumps(sorted({row["base"] for row in rows})),)).fetchall())
+    return {
+        row["key"]: Kept(
+            digest=row["base"],
+            base=bases[row["base"]],
+            own=row["own"],
+            issues=tuple(map(tuple, json.loads(row["issues"]))) if row["issues"] != "[]" else (),
+            frames=Record(row["form"], row["frame_places"]),
+        )
+        for row in rows
+    }
+
+
+def forget_facts(con: sqlite3.Connection, last: int) -> None:
+    """Drop the facts of what was stored up to a change of the feed; bases that nobody needs go with them."""
+    con.execute("delete from facts where seq <= ?", (last,))
+    con.execute("delete from fact_bases where digest not in (select base from facts)")
+
+
+@lru_cache(maxsize=256)
+def _digest(base: str) -> str:
+    return hashlib.sha1(base.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
