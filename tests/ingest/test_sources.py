@@ -91,13 +91,49 @@ def test_the_home_of_an_archive_is_not_walked(tmp_path: Path, tmp: Path) -> None
     assert "home of an archive" in _reasons(found)[0]
 
 
-def test_a_real_dicomdir_named_directly_is_refused_and_its_files_are_taken(real_data: Path, tmp: Path) -> None:
-    (refusal,) = incoming(real_data / "dicomdir" / "DICOMDIR", tmp=tmp)
-    assert isinstance(refusal, Refusal)
-    assert "DICOMDIR" in refusal.reason
-    found = list(incoming(real_data / "dicomdir", tmp=tmp))
-    assert len(found) > 20
+def test_a_dicomdir_that_is_named_gives_the_files_it_lists(real_data: Path, tmp: Path) -> None:
+    directory = real_data / "dicomdir" / "DICOMDIR"
+    found = list(incoming(directory, tmp=tmp))
+    listed = {
+        directory.parent.joinpath(*record.ReferencedFileID)
+        for record in dcmread(directory).DirectoryRecordSequence
+        if "ReferencedFileID" in record
+    }
+    assert len(listed) > 20
+    assert {Path(one.source) for one in found} == listed
     assert not _reasons(found)
+    assert len(list(incoming(real_data / "dicomdir", tmp=tmp))) == len(listed)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "names", [["..", "IMAGE"], ["/etc/passwd"], ["A", "..", "..", "IMAGE"], ["."], ["A/B"], ["a..b"]]
+)
+def test_a_dicomdir_leads_nowhere_else(real_data: Path, tmp_path: Path, tmp: Path, names: list[str]) -> None:
+    _write(tmp_path / "IMAGE", 1)
+    ds = dcmread(real_data / "dicomdir" / "DICOMDIR")
+    record = next(record for record in ds.DirectoryRecordSequence if "ReferencedFileID" in record)
+    record.ReferencedFileID, ds.DirectoryRecordSequence = names, [record]
+    (tmp_path / "medium").mkdir()
+    ds.save_as(tmp_path / "medium" / "DICOMDIR")
+    assert _reasons(list(incoming(tmp_path / "medium" / "DICOMDIR", tmp=tmp))) == [
+        "the DICOMDIR lists a file outside of its folder"
+    ]
+
+
+def test_a_dicomdir_whose_files_are_not_there_or_that_is_cut_short_is_told(real_data, tmp_path, tmp) -> None:
+    whole = (real_data / "dicomdir" / "DICOMDIR").read_bytes()
+    (tmp_path / "DICOMDIR").write_bytes(whole)
+    assert set(_reasons(list(incoming(tmp_path / "DICOMDIR", tmp=tmp)))) == {"listed in the DICOMDIR, but not there"}
+    (tmp_path / "cut").write_bytes(whole[:3000])
+    (refusal,) = incoming(tmp_path / "cut", tmp=tmp)
+    assert isinstance(refusal, Refusal)
+
+
+def test_a_dicomdir_in_a_folder_that_is_walked_counts_for_nothing(scans: Path, tmp: Path) -> None:
+    _write(scans / "image", 1)
+    (scans / "DICOMDIR").write_bytes(b"anything")
+    assert _numbers(incoming(scans, tmp=tmp)) == [1]
 
 
 def test_an_empty_folder_gives_nothing(scans: Path, tmp: Path) -> None:

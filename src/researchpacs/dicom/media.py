@@ -2,16 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.fileset import FileInstance, FileSet
+from pydicom.multival import MultiValue
 
+from researchpacs.dicom._content_items import BROKEN, items
+from researchpacs.dicom._walk import Walk
+from researchpacs.dicom._walk_opening import read_opening
+from researchpacs.dicom._walk_window import Window
+from researchpacs.dicom.header import read_header
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["write_directory"]
+__all__ = ["is_directory", "listed_files", "write_directory"]
 
+_SOP_CLASS = b"1.2.840.10008.1.3.10"
 _SET_ID = "RESEARCHPACS"
 _PIXELS = (0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00008, 0x7FE00009, 0x7FE00010)
 # What a record needs and an object may leave out; whoever makes the directory has to give a value (PS3.3 F.5).
@@ -84,6 +92,57 @@ def write_directory(
         files.write(tmp)
         names = {str(one.SOPInstanceUID): str(one.FileID).replace("\\", "/") for one in files}
     return (tmp / "DICOMDIR").read_bytes(), names
+
+
+def is_directory(start: bytes) -> bool:
+    """Whether a file is a directory, from its first 512 bytes."""
+    return start[128:132] == b"DICM" and _SOP_CLASS in start
+
+
+def listed_files(data: bytes) -> list[tuple[str, ...]]:
+    """Read which files a directory lists, in its order.
+
+    Parameters
+    ----------
+    data
+        The file of the directory.
+
+    Returns
+    -------
+    files
+        Of each the names of its folders and of itself, below where the directory lies; not checked: a name from
+        outside may be any text.
+
+    Raises
+    ------
+    InvalidInputError
+        Its structure is not sound.
+    """
+    window = Window(BytesIO(data))
+    opening = read_opening(window)
+    if opening.deflated:
+        raise InvalidInputError("a directory of files is never deflated")
+    Walk(
+        window,
+        opening.walk_offset,
+        implicit=opening.implicit,
+        little_endian=opening.little_endian,
+        wanted=frozenset(),
+    ).run()
+    ds = read_header(data, dataset_offset=opening.dataset_offset, transfer_syntax_uid=opening.transfer_syntax_uid)
+    with reading_quietly():
+        found = [_file_id(record) for record in items(ds, "DirectoryRecordSequence")]
+    return [names for names in dict.fromkeys(found) if names]
+
+
+def _file_id(record: Dataset) -> tuple[str, ...]:
+    """Referenced File ID; empty for a record of a patient, study or series."""
+    try:
+        value = record["ReferencedFileID"].value
+    except BROKEN:
+        return ()
+    parts = value if isinstance(value, MultiValue) else [value]
+    return tuple(str(part).strip() for part in parts) if value else ()
 
 
 class _Stage:

@@ -1,16 +1,22 @@
-"""From inputs to tasks: walk folders, list zip archives, leave out the junk that desktops and tools strew about."""
+"""From inputs to tasks: walk folders, list zip archives and DICOMDIRs, leave out junk that desktops and tools strew."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, Task
 from researchpacs.ingest._zip import is_zip, member_tasks
 from researchpacs.model import Refusal
 
 __all__ = ["is_junk", "path_tasks"]
 
+_START_BYTES = 512
+_LARGEST_DIRECTORY = 64 << 20
+# A point is no part of the Standard's names, but of many media's; two of them would lead upwards.
+_FILE_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini", "dicomdir"})
 
 
@@ -27,6 +33,8 @@ def path_tasks(path: Path, source: str, *, copy: bool) -> Iterator[Task | Refusa
             yield Refusal(source, "neither a file nor a folder")
         elif is_zip(path):
             yield from _members(path, source)
+        elif _is_directory(path):
+            yield from _listed(path, source, copy=copy)
         else:
             yield FileTask(source, path.absolute(), copy=copy)
     except OSError as error:
@@ -61,6 +69,44 @@ def _walk(root: Path, *, copy: bool) -> Iterator[Task | Refusal]:
             if not is_junk(entry.name):
                 yield from _entry_tasks(entry, below, copy=copy)
         folders += reversed(below)
+
+
+def _is_directory(path: Path) -> bool:
+    from researchpacs.dicom.media import is_directory
+
+    with path.open("rb") as file:
+        return is_directory(file.read(_START_BYTES))
+
+
+def _listed(path: Path, source: str, *, copy: bool) -> Iterator[Task | Refusal]:
+    """Take the files that a DICOMDIR lists, from below the folder it lies in and from nowhere else."""
+    from researchpacs.dicom.media import listed_files
+
+    if path.stat().st_size > _LARGEST_DIRECTORY:
+        yield Refusal(source, f"a DICOMDIR of more than {_LARGEST_DIRECTORY >> 20} MiB; ingest its folder")
+        return
+    try:
+        listed = listed_files(path.read_bytes())
+    except InvalidInputError as error:
+        yield Refusal(source, str(error))
+        return
+    folder = path.absolute().parent
+    for names in listed:
+        if not all(map(_is_plain, names)):
+            yield Refusal(source, "the DICOMDIR lists a file outside of its folder")
+            continue
+        # Media that were copied by hand are often in small letters.
+        candidates = [folder.joinpath(*names), folder.joinpath(*(name.lower() for name in names))]
+        there = next((one for one in candidates if one.is_file()), None)
+        if there is None:
+            yield Refusal(str(candidates[0]), "listed in the DICOMDIR, but not there")
+        else:
+            yield FileTask(str(there), there, copy=copy)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is one below its folder: a File ID has letters, digits and underscores (PS3.10 8.2)."""
+    return _FILE_ID.fullmatch(name) is not None
 
 
 def _entry_tasks(entry: os.DirEntry[str], below: list[Path], *, copy: bool) -> Iterator[Task | Refusal]:
