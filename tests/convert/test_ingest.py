@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import EncapsulatedPDFStorage, MRImageStorage
 
 import researchpacs as rp
+from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
 
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -106,10 +107,10 @@ def test_a_misspelt_keyword_is_told_with_the_right_one():
         rp.to_dicom(np.zeros((4, 4), np.uint8), attributes={"PatientID": "A17", "PatientBirthdate": "19700101"})
 
 
-def test_a_value_that_does_not_fit_is_refused_without_telling_it():
+def test_a_value_that_does_not_fit_is_refused_without_telling_it(caplog):
     with pytest.raises(InvalidInputError) as caught:
         rp.to_dicom(np.zeros((4, 4), np.uint8), attributes={"PatientID": "A17", "PatientBirthDate": "yesterday"})
-    assert "yesterday" not in str(caught.value)
+    assert "yesterday" not in str(caught.value) + caplog.text
 
 
 @pytest.mark.parametrize("level", ["patient", "study", "series", "instance", "dataset"])
@@ -131,6 +132,21 @@ def test_every_level_gives_what_it_knows(pacs, series, level):
     assert (ds.StudyInstanceUID == header.StudyInstanceUID) == (level != "patient")
     assert ds.get("InstitutionName") is None
     assert "FrameOfReferenceUID" not in ds
+
+
+@pytest.mark.data
+def test_odd_values_of_other_equipment_are_kept_and_not_told(real_data, written, recwarn, caplog):
+    """A text longer than its attribute allows: the study has to stay one study."""
+    like = next((real_data / "petct_mr_rtstruct_sts_002").rglob("*.dcm"))
+    made = rp.to_dicom(np.zeros((4, 4), np.uint8), like=dcmread(like))
+    assert not recwarn.list
+    assert not caplog.records
+    (file,) = written(made).iterdir()
+    ours, theirs = dcmread(file, stop_before_pixels=True), dcmread(like, stop_before_pixels=True)
+    with reading_quietly():
+        odd = [e.keyword for e in theirs if e.VR == "SH" and e.keyword in ours and len(str(e.value)) > 16]
+        assert odd
+        assert all(ours[keyword].value == theirs[keyword].value for keyword in odd)
 
 
 def test_the_first_result_takes_others_into_its_study():

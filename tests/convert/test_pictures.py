@@ -149,6 +149,26 @@ def test_the_colour_profile_is_kept(saved):
         assert ds.ICCProfile[: len(profile)] == profile
 
 
+def test_of_a_file_with_several_pictures_the_first_goes_in(saved):
+    """Phones append a second picture, of the background or of the other lens."""
+    other = Image.fromarray(255 - colours())
+    path = saved(colours(), "MPO", save_all=True, append_images=[other])
+    made = rp.to_dicom(path, attributes=A17)
+    np.testing.assert_allclose(shown(made[0]).astype(int), colours(), atol=25)
+    (stream,) = generate_frames(made[0].PixelData, number_of_frames=1)
+    assert path.read_bytes().count(b"\xff\xd8\xff") == 2
+    assert stream.count(b"\xff\xd8\xff") == 1
+
+
+@pytest.mark.parametrize("codec", ["ljpeg_encode", "jpeg8_encode"])
+def test_jpegs_of_other_kinds_are_refused_by_name(tmp_path, codec):
+    deep = colours(np.uint16)[..., 0] >> 4
+    options = {"bitspersample": 12} if codec == "ljpeg_encode" else {}
+    (tmp_path / "deep").write_bytes(getattr(imagecodecs, codec)(deep, **options))
+    with pytest.raises(InvalidInputError, match="12 bits by process SOF"):
+        rp.to_dicom(tmp_path / "deep", attributes=A17)
+
+
 def test_pil_images_and_arrays_are_pictures_too(errors_of):
     for source in (colours(), Image.fromarray(colours()), Image.fromarray(colours()).convert("RGBA")):
         (ds,) = rp.to_dicom(source, modality="XC", description="wound", attributes=A17)
@@ -157,8 +177,14 @@ def test_pil_images_and_arrays_are_pictures_too(errors_of):
         assert errors_of([ds]) == []
 
 
-def test_dimensions_of_a_text_in_the_picture_are_read_back(saved):
-    """An F is an F: neither mirrored nor turned."""
+def test_a_picture_joins_the_study_of_a_series(series):
+    (ds,) = rp.to_dicom(colours(), like=series)
+    assert ds.StudyInstanceUID == series.StudyInstanceUID
+    np.testing.assert_array_equal(shown(ds), colours())
+
+
+def test_a_letter_is_neither_mirrored_nor_turned(saved):
+
     letter = Image.new("L", (COLUMNS, ROWS))
     ImageDraw.Draw(letter).text((5, 5), "F", fill=255)
     (ds,) = rp.to_dicom(saved(letter, "PNG"), attributes=A17)

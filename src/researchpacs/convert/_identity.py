@@ -5,7 +5,6 @@ duplicates. So nothing here tells a clock, a machine or a version.
 """
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -16,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from researchpacs.convert._subject import Subject, apply_attributes
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
 
 __all__ = ["MAKER", "MODEL_NAME", "completed"]
@@ -96,9 +96,8 @@ def _digest(drafts: Sequence[Dataset]) -> str:
 def _written(header: Dataset) -> bytes:
     buffer = BytesIO()
     try:
-        with warnings.catch_warnings():
-            # What other equipment wrote into like= may be odd; the header scan of ingest reports it.
-            warnings.simplefilter("ignore")
+        # What other equipment wrote into like= may be odd; the header scan of ingest reports it.
+        with reading_quietly():
             header.save_as(buffer, implicit_vr=False, little_endian=True)
     except Exception as error:
         # The message may quote a value, so only its kind is told.

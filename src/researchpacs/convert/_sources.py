@@ -121,7 +121,9 @@ def _volume(voxels: Voxels, wish: Wish) -> Drafts:
 def _array(values: "np.ndarray[Any, Any]", wish: Wish) -> Drafts:
     series = wish.subject.series
     placed = wish.affine_lps is not None or wish.spacing is not None
-    if values.ndim == 2 or (not placed and series is None and values.shape[2:] == (3,)):
+    # No series has three columns: what ends in three is colour, unless it is told where it lies.
+    colour = not placed and values.shape[2:] == (3,) and (series is None or values.dtype.name in ("uint8", "uint16"))
+    if values.ndim == 2 or colour:
         if placed:
             raise InvalidInputError("a picture has no place in a patient; one slice has the shape (1, rows, columns)")
         from researchpacs.convert.picture import array_draft

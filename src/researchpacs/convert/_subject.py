@@ -13,6 +13,7 @@ from pydicom.multival import MultiValue
 
 from researchpacs.dicom.keywords import is_keyword, level_of, nearest
 from researchpacs.dicom.modify import set_value
+from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import SeriesSource
 
@@ -64,6 +65,29 @@ def as_subject(like: object, attributes: Mapping[str, Any]) -> Subject:
         Something else; or nobody is named whom the instances are of; or `attributes` say anew what `like` says.
     """
     _check_keywords(attributes)
+    with reading_quietly():
+        return _subject(like, attributes)
+
+
+def apply_attributes(ds: Dataset, attributes: Mapping[str, Any]) -> None:
+    """Set what the user says of patient, study, series and equipment.
+
+    Raises
+    ------
+    InvalidInputError
+        A value does not fit its attribute, or the attribute describes what the source itself holds.
+    """
+    for keyword, value in attributes.items():
+        tag = tag_for_keyword(keyword) or 0
+        known = tag in ds and ds[tag].value not in (None, "", [])
+        if keyword in _NEVER or (known and level_of(keyword) not in ("patient", "study") and keyword not in _FREE):
+            raise InvalidInputError(f"{keyword} is set by the conversion; leave it out of attributes=")
+        with reading_quietly():
+            warnings.simplefilter("error")  # a value that does not fit is refused, and not told
+            set_value(ds, tag, value)
+
+
+def _subject(like: object, attributes: Mapping[str, Any]) -> Subject:
     header, level = (Dataset(), "") if like is None else _header_of(like)
     named = (attributes.get("PatientID"), header.get("PatientID"), header.get("StudyInstanceUID"))
     if not any(str(name or "").strip() for name in named):
@@ -84,24 +108,6 @@ def as_subject(like: object, attributes: Mapping[str, Any]) -> Subject:
         series=cast("SeriesSource", like) if level == "series" and hasattr(like, "frames") else None,
         modality=str(header.get("Modality") or "") if placed else "",
     )
-
-
-def apply_attributes(ds: Dataset, attributes: Mapping[str, Any]) -> None:
-    """Set what the user says of patient, study, series and equipment.
-
-    Raises
-    ------
-    InvalidInputError
-        A value does not fit its attribute, or the attribute describes what the source itself holds.
-    """
-    for keyword, value in attributes.items():
-        tag = tag_for_keyword(keyword) or 0
-        known = tag in ds and ds[tag].value not in (None, "", [])
-        if keyword in _NEVER or (known and level_of(keyword) not in ("patient", "study") and keyword not in _FREE):
-            raise InvalidInputError(f"{keyword} is set by the conversion; leave it out of attributes=")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            set_value(ds, tag, value)
 
 
 def _check_keywords(attributes: Mapping[str, Any]) -> None:

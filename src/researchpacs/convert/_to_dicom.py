@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from researchpacs.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from pydicom import Dataset
@@ -66,6 +68,8 @@ def to_dicom(
 
     told = dict(attributes or {}) if isinstance(attributes, Mapping | None) else attributes
     if description is not None:
+        if "SeriesDescription" in told:
+            raise InvalidInputError("description= is the SeriesDescription; leave that out of attributes=")
         told = {**told, "SeriesDescription": description}
     subject = as_subject(like, told)
     drafts = drafts_of(source, Wish(subject, modality or "", description or "", affine_lps, spacing))

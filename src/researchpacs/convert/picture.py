@@ -22,6 +22,8 @@ __all__ = ["array_draft", "image_draft", "picture_draft"]
 
 _MAX_PIXELS = 1 << 27
 _TOO_LARGE = "the picture is larger than 2^27 pixels"
+_DECODED = (0xC0, 0xC1, 0xC2)
+"""Frame headers of what Pillow decodes: baseline, extended sequential and progressive, with Huffman codes."""
 _ORIENTATION = 0x0112
 _RGB_PROFILE = b"RGB "
 _MAX_PROFILE_BYTES = 1 << 20
@@ -117,6 +119,11 @@ def _of_jpeg(content: bytes, *, keep: bool) -> tuple[Dataset, str]:
     jpeg = read_jpeg(content)
     if len(jpeg.components) == 4:
         raise InvalidInputError("a JPEG in CMYK, made for print; convert it to RGB first")
+    if jpeg.process not in _DECODED or jpeg.precision != 8:
+        raise InvalidInputError(
+            f"a JPEG of {jpeg.precision} bits by process SOF{jpeg.process & 0xF}; baseline and progressive ones of 8 "
+            "bits are taken"
+        )
     orientation = Image.open(BytesIO(content), formats=("JPEG",)).getexif().get(_ORIENTATION, 1)
     # Decoded from the stream alone: the file may hold further pictures. It proves that the data is whole, too.
     image = Image.open(BytesIO(jpeg.stream), formats=("JPEG",))
