@@ -18,6 +18,8 @@ MOST_FRAME_BYTES = 128 << 20
 MOST_WHOLE_BYTES = 256 << 20
 AT_ONCE_BYTES = 192 << 20
 """What all that wait for their pixels may take together; one alone may take more."""
+_DRAWING_BYTES = 32 << 20
+"""What real numbers take while a window is looked for and applied, in blocks."""
 _MOST_WAITING = 24
 _PATIENCE_S = 60.0
 
@@ -33,7 +35,7 @@ def frame_bytes(layout: PixelLayout) -> int:
 def drawing_bytes(layout: PixelLayout, viewport: tuple[int, int, object] | None = None) -> int:
     """Bytes that it takes, about, to decode a frame and draw it, scaled into a viewport where there is one."""
     scaled = 0 if viewport is None else 4 * viewport[0] * viewport[1]
-    return 3 * frame_bytes(layout) + 4 * layout.rows * layout.columns + scaled
+    return _DRAWING_BYTES + 3 * frame_bytes(layout) + 4 * layout.rows * layout.columns + scaled
 
 
 def check_frame(layout: PixelLayout) -> None:

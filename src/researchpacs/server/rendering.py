@@ -20,9 +20,9 @@ from researchpacs.errors import InvalidInputError, PixelDataError
 
 __all__ = ["Function", "VoiWindow", "encode_picture", "picture_of"]
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 """Pixels that are drawn at once."""
-_ENOUGH = 1 << 22
+_ENOUGH = 1 << 20
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 

@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from researchpacs.server.jobs import Handler
 from researchpacs.server.orthanc import (
+    arrays,
     attachments,
     bulk,
     changes,
@@ -63,6 +64,7 @@ def routes(pacs: "Pacs") -> list[Route]:
         find,
         uploads,
         images,
+        arrays,
         gathered,
         jobs,
         labels,

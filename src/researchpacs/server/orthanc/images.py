@@ -1,4 +1,4 @@
-"""Pictures of an instance's frames, and their numbers: ``preview``, ``rendered``, ``image-uint8``, ``raw``, ``numpy``.
+"""Pictures of an instance's frames, and their numbers: ``preview``, ``rendered``, ``image-uint8``, ``raw``.
 
 | route | values |
 |---|---|
@@ -6,7 +6,6 @@
 | rendered | as a person sees them: rescaled, windowed, in the size asked for, 8 bits |
 | image-uint8, image-uint16, image-int16 | stored values, cut off at the type's range |
 | raw | the bytes of the frame as they are written |
-| numpy | ``(frame, row, column, sample)``, rescaled to float32 unless asked otherwise |
 """
 
 from collections.abc import Callable, Mapping
@@ -36,10 +35,8 @@ _Integers = type[np.uint8] | type[np.uint16] | type[np.int16]
 _TYPES: Mapping[str, _Integers] = {"image-uint8": np.uint8, "image-uint16": np.uint16, "image-int16": np.int16}
 _LARGEST = 8192
 """Pixels to a side that a picture is scaled to at most."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 """Pixels that are stretched at once."""
-_NPY_BYTES = 2 << 30
-"""What an array may take, as it is made in memory."""
 _PARTS = ("image-int16", "image-uint16", "image-uint8", "numpy", "preview", "raw", "rendered")
 
 Answer = Callable[[Image, int, Request], Response]
@@ -61,9 +58,6 @@ def routes(pacs: "Pacs") -> list[Route]:
         Route(f"{base}/frames", _frames(pacs), methods=["GET"]),
         Route(f"{base}/frames/{{frame}}", _of_frame(pacs, _parts), methods=["GET"]),
         Route(f"{base}/frames/{{frame}}/raw", _of_frame(pacs, _raw), methods=["GET"]),
-        Route(f"{base}/frames/{{frame}}/numpy", _of_frame(pacs, _numpy_frame), methods=["GET"]),
-        Route(f"{base}/numpy", _numpy_instance(pacs), methods=["GET"]),
-        Route("/series/{id}/numpy", _numpy_series(pacs), methods=["GET"]),
     ]
 
 
@@ -158,64 +152,6 @@ def _typed(dtype: _Integers) -> Answer:
 
 def _raw(image: Image, index: int, _: Request) -> Response:
     return Response(image.stored_frame(index), media_type="application/octet-stream")
-
-
-def _numpy_frame(image: Image, index: int, request: Request) -> Response:
-    return _npy(_numbers(image, [index], request)[0], request)
-
-
-def _numpy_instance(pacs: "Pacs") -> Callable[[Request], Response]:
-    def instance(request: Request) -> Response:
-        with Image(_stored(pacs, request)) as image:
-            return _npy(_numbers(image, list(range(image.layout.number_of_frames)), request), request)
-
-    return instance
-
-
-def _numpy_series(pacs: "Pacs") -> Callable[[Request], Response]:
-    def series(request: Request) -> Response:
-        instances = pacs.archive.resources.instances("series", request.path_params["id"])
-        if not instances:
-            raise OrthancError(404)
-        parts: list[np.ndarray] = []
-        for stored in instances:
-            with Image(stored) as image:
-                parts.append(_numbers(image, list(range(image.layout.number_of_frames)), request))
-            _check_size(sum(part.nbytes for part in parts))
-        if len({part.shape[1:] for part in parts}) > 1:
-            raise OrthancError(400, "the instances of the series differ in Rows, Columns or samples")
-        return _npy(np.concatenate(parts), request)
-
-    return series
-
-
-def _numbers(image: Image, indices: list[int], request: Request) -> np.ndarray:
-    """Frames as ``(frame, row, column, sample)``."""
-    layout = image.layout
-    _check_size(layout.rows * layout.columns * layout.samples_per_pixel * 4 * len(indices))
-    frames = [image.decoded_frame(index) for index in indices]
-    if request.query_params.get("rescale", "1") not in ("0", "false") and layout.samples_per_pixel == 1:
-        rows = image.rows
-        frames = [
-            (frame * rows[index].rescale_slope + rows[index].rescale_intercept).astype(np.float32)
-            for frame, index in zip(frames, indices, strict=True)
-        ]
-    stack = np.stack(frames)
-    return stack if stack.ndim == 4 else stack[..., np.newaxis]
-
-
-def _check_size(size: int) -> None:
-    if size > _NPY_BYTES:
-        raise OrthancError(413, "the array would be larger than 2 GiB; ask for single instances or frames")
-
-
-def _npy(array: np.ndarray, request: Request) -> Response:
-    buffer = BytesIO()
-    if request.query_params.get("compress", "0") not in ("0", "false"):
-        np.savez_compressed(buffer, array)
-    else:
-        np.save(buffer, array)
-    return Response(buffer.getvalue(), media_type="application/octet-stream")
 
 
 def _picture(values: np.ndarray, request: Request) -> Response:
