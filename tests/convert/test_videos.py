@@ -176,6 +176,8 @@ def test_the_modality_has_to_be_that_of_a_video(video):
 def test_an_archive_keeps_a_video(pacs, video, series):
     report = pacs.ingest(video(*H264), convert={"like": series.study, "modality": "ES", "description": "walk"})
     assert (report.stored, report.series[0].Modality) == (1, "ES")
+    uid = report.series[0].uid
+    assert pacs.sql("select problem from issues where SeriesInstanceUID = $uid", uid=uid).fetchall() == []
     (instance,) = report.series[0].instances
     ds = dcmread(BytesIO(pacs.archive.read(instance.key)))
     assert ds.file_meta.TransferSyntaxUID == MPEG4HP41

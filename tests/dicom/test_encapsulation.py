@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
+from pydicom.uid import HEVCM10P51, MPEG2MPML, MPEG4HP41, MPEG4HP42STEREOF
 
 from researchpacs.dicom.encapsulation import frame_ranges, join_fragments
 from researchpacs.dicom.pixels import PixelLayout, decode_instance, layout_of
@@ -95,6 +96,8 @@ def test_frames_that_do_not_stand_for_themselves_have_no_range():
     assert ranges_of(element(b"OW", bytes(24), order=">"), words) is None
     assert ranges_of(element(b"OW", bytes(48)), replace(GREY, bits_stored=12, high_bit=15)) is None
     assert ranges_of(b"", replace(GREY, transfer_syntax_uid=DEFLATED)) is None
+    for video in (MPEG2MPML, MPEG4HP41, MPEG4HP42STEREOF, HEVCM10P51):
+        assert ranges_of(b"", replace(GREY, transfer_syntax_uid=str(video))) is None
 
 
 def test_big_endian_bytes_have_ranges():

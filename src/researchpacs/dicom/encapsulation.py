@@ -14,6 +14,8 @@ Read = Callable[[int, int], bytes]
 """Reads ``(offset, length)`` of the instance's file; fewer bytes where it ends."""
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_VIDEOS = "1.2.840.10008.1.2.4.10"
+"""What the UIDs of MPEG-2, H.264 and H.265 begin with (1.2.840.10008.1.2.4.100 to .108, PS3.6 A)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -58,7 +60,7 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
         ``(byte_offset, byte_length)`` by frame: the bare bytes of a native frame; of an encapsulated one the items of
         its fragments, their headers included. Empty where the instance has no pixel data. None where a frame is no
         range of whole bytes that stands for itself, so that the instance has to be read in full
-        (`researchpacs.dicom.pixels.decode_instance`): deflated data sets, bit-packed frames that do not fill whole
+        (`researchpacs.dicom.pixels.decode_instance`): deflated data sets, videos, bit-packed frames that do not fill whole
         bytes, 8-bit frames in big endian words, and values that do not stand in the low bits.
 
     Raises
@@ -66,7 +68,7 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
     PixelDataError
         The element, its table or its fragments do not hold the frames that the layout declares.
     """
-    if layout.transfer_syntax_uid == _DEFLATED:
+    if layout.transfer_syntax_uid == _DEFLATED or layout.transfer_syntax_uid.startswith(_VIDEOS):
         return None
     if header_length >= size:
         return []
