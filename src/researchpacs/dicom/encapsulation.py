@@ -60,8 +60,8 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
         ``(byte_offset, byte_length)`` by frame: the bare bytes of a native frame; of an encapsulated one the items of
         its fragments, their headers included. Empty where the instance has no pixel data. None where a frame is no
         range of whole bytes that stands for itself, so that the instance has to be read in full
-        (`researchpacs.dicom.pixels.decode_instance`): deflated data sets, videos, bit-packed frames that do not fill whole
-        bytes, 8-bit frames in big endian words, and values that do not stand in the low bits.
+        (`researchpacs.dicom.pixels.decode_instance`): deflated data sets, videos, bit-packed frames that do not fill
+        whole bytes, 8-bit frames in big endian words, and values that do not stand in the low bits.
 
     Raises
     ------
