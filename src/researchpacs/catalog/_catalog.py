@@ -4,6 +4,7 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -16,9 +17,12 @@ from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
 from researchpacs.catalog._show import asks_who
+from researchpacs.catalog._tidy import current_snapshot
 from researchpacs.errors import InvalidInputError, ResearchPacsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from researchpacs.archive import Archive
     from researchpacs.model import Frame
     from researchpacs.storage.home import Home
@@ -92,7 +96,25 @@ class Catalog:
             self._astray = may_stray(query)
             relation = con.sql(query, params=bound) if bound else con.sql(query)
             touches_persons = self._touches_persons(query)
-            return Result(relation, con, self._using, query=query, touches_persons=touches_persons)
+            return Result(relation, con, self._using, query=query, params=bound, touches_persons=touches_persons)
+
+    def sql_over(self, tables: Mapping[str, "pd.DataFrame"], query: str) -> list[tuple[Any, ...]]:
+        """Run SQL over DataFrames under names of their own beside the catalog, and give all rows."""
+        self.catch_up()
+        with self._using, telling_sql_errors(query, con := self._at_home()):
+            for name, table in tables.items():
+                con.register(name, table)
+            try:
+                return con.execute(query).fetchall()
+            finally:
+                for name in tables:
+                    con.unregister(name)
+
+    def snapshot(self) -> int:
+        """Number of the catalog's newest snapshot, which has all that is in the archive."""
+        self.catch_up()
+        with self._using:
+            return current_snapshot(self._reader())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""

@@ -1,7 +1,7 @@
 """`Result`: what a query answers, in the forms people know."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -35,20 +35,38 @@ class Result:
         *,
         query: str,
         touches_persons: bool,
+        params: Mapping[str, Any] | None = None,
         rows: int = ROWS,
     ) -> None:
         self._relation = relation
         self._con = con
         self._lock = lock
         self._query = query
+        self._params = dict(params or {})
         self._touches_persons = touches_persons
         self._rows = rows
 
     def showing(self, rows: int) -> "Result":
         """The same answer with a repr of so many rows."""
         return Result(
-            self._relation, self._con, self._lock, query=self._query, touches_persons=self._touches_persons, rows=rows
+            self._relation,
+            self._con,
+            self._lock,
+            query=self._query,
+            params=self._params,
+            touches_persons=self._touches_persons,
+            rows=rows,
         )
+
+    @property
+    def query(self) -> str:
+        """The query as it was put."""
+        return self._query
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The values that were bound to it."""
+        return self._params
 
     @property
     def columns(self) -> list[str]:

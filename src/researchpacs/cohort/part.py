@@ -1,0 +1,145 @@
+"""`Part`: series in a fixed order, as a sequence of handles that a map-style torch `Dataset` can be made of."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any, overload
+
+from researchpacs.cohort._members import Member
+from researchpacs.errors import NotFoundError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from researchpacs.archive import Archive
+    from researchpacs.catalog import Catalog
+
+__all__ = ["AsSeries", "Part", "Source"]
+
+AsSeries = Callable[[Mapping[str, Any]], Any]
+
+
+class Source:
+    """Where the handles of members come from; in another process it opens the archive again.
+
+    Parameters
+    ----------
+    catalog
+        Has the rows of the series.
+    archive
+        Has their files.
+    as_series
+        Makes a handle of one.
+    again
+        A function and its arguments that give a `Source` in another process.
+    """
+
+    def __init__(
+        self,
+        catalog: "Catalog",
+        archive: "Archive",
+        as_series: AsSeries,
+        again: tuple[Callable[..., "Source"], tuple[Any, ...]],
+    ) -> None:
+        self.catalog = catalog
+        self.archive = archive
+        self.as_series = as_series
+        self._again = again
+
+    def handle(self, member: Member) -> Any:
+        """The series of a member.
+
+        Raises
+        ------
+        NotFoundError
+            It is not in the archive any more.
+        """
+        result = self.catalog.sql(
+            "select * from series where patient_key = $patient and StudyInstanceUID = $study "
+            "and SeriesInstanceUID = $series",
+            patient=member.patient_key, study=member.study_uid, series=member.series_uid,
+        )  # fmt: skip
+        rows = result.fetchall()
+        if not rows:
+            raise NotFoundError(
+                f"series ...{member.series_uid[-8:]} is not in the archive any more; cohort.diff() lists what changed"
+            )
+        return self.as_series(dict(zip(result.columns, rows[0], strict=True)))
+
+    def patient_ids(self) -> Mapping[str, str]:
+        """PatientIDs by patient_key."""
+        return dict(self.catalog.sql("select patient_key, PatientID from patients").fetchall())
+
+    def __reduce__(self) -> tuple[Callable[..., "Source"], tuple[Any, ...]]:
+        return self._again
+
+
+class Part(Sequence[Any]):
+    """Some members of a cohort, in their order; picklable, the archive is opened again where it is needed.
+
+    Parameters
+    ----------
+    name
+        Of the part, such as ``"train"``.
+    members
+        Its series.
+    source
+        Where their handles come from.
+    """
+
+    def __init__(self, name: str, members: tuple[Member, ...], source: Source) -> None:
+        self.name = name
+        self.members = members
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            return [self.source.handle(one) for one in self.members[at]]
+        return self.source.handle(self.members[at])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.source.handle(one) for one in self.members)
+
+    def df(self) -> "pd.DataFrame":
+        """One row per series: PatientID, UIDs of study and series, instance_count and the cohort's columns."""
+        import pandas as pd
+
+        patients = self.source.patient_ids()
+        rows = [
+            {
+                "PatientID": patients.get(one.patient_key),
+                "StudyInstanceUID": one.study_uid,
+                "SeriesInstanceUID": one.series_uid,
+                "instance_count": one.instance_count,
+                **one.columns,
+            }
+            for one in self.members
+        ]
+        return pd.DataFrame(rows)
+
+    def part(self, name: str, members: tuple[Member, ...]) -> "Part":
+        """Some of its members under a name of their own."""
+        return Part(name, members, self.source)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many patients, studies, series and instances."""
+        return {
+            "patients": len({one.patient_key for one in self.members}),
+            "studies": len({(one.patient_key, one.study_uid) for one in self.members}),
+            "series": len(self.members),
+            "instances": sum(one.instance_count for one in self.members),
+        }
+
+    def __repr__(self) -> str:
+        counted = ", ".join(f"{count} {noun}" for noun, count in self.counts.items())
+        return f"<{type(self).__name__} {self.name!r}: {counted}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>"
