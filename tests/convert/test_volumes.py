@@ -183,6 +183,15 @@ def test_an_archive_opens_what_was_converted(pacs, series):
     assert report.series[0].PatientID == series.PatientID
 
 
+def test_the_unit_of_a_volume_comes_back(pacs, series, errors_of):
+    vol = rp.read_volume(series).astype("float32").assign_attrs(units="g/ml", Modality="PT")
+    made = rp.to_dicom(vol, like=series, description="uptake")
+    assert errors_of(made) == []
+    back = rp.read_volume(pacs.ingest(made).series[0])
+    assert (back.attrs["units"], back.attrs["Modality"]) == ("g/ml", "PT")
+    np.testing.assert_allclose(back, vol, atol=0.03)
+
+
 def test_an_array_takes_the_grid_of_the_series_it_is_like(series):
     vol = rp.read_volume(series)
     made = rp.to_dicom(vol.values[::, ::, ::], like=series)

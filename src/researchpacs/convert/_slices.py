@@ -21,6 +21,7 @@ from researchpacs.errors import GeometryError, InvalidInputError
 
 __all__ = ["slice_drafts"]
 
+_LONGEST_TYPE = 16
 _EXACT = "every value kept"
 
 
@@ -55,6 +56,8 @@ def slice_drafts(voxels: Voxels, subject: Subject, modality: str) -> list[Datase
         ds.SOPClassUID, ds.Modality, ds.ImageType = sop_class, modality, list(image_type)
         _place(ds, grid, position, frame, subject)
         _pixels(ds, stored, stored.values[k])
+        if 1 < len(voxels.units) <= _LONGEST_TYPE:
+            ds.RescaleType = voxels.units
         module(ds)
         ds.DerivationDescription = _derivation(voxels, stored)
         drafts.append(ds)

@@ -102,6 +102,8 @@ def _of_xarray(vol: "xr.DataArray") -> Voxels:
     if set(vol.dims) != set(_AXES):
         raise UnsupportedError(f"a volume has the dimensions z, y and x; this array has {tuple(vol.dims)}")
     affine, spacing_z_known = _affine_of(vol.transpose(*_AXES))
+    units = str(vol.attrs.get("units") or "")
+    is_rescaled = units != "stored value"
     return Voxels(
         values=np.asarray(vol.transpose(*_AXES).values),
         affine_lps=affine,
@@ -109,7 +111,8 @@ def _of_xarray(vol: "xr.DataArray") -> Voxels:
         spacing_z_known=spacing_z_known,
         frame_of_reference_uid=vol.dicom.frame_of_reference_uid,
         modality=str(vol.attrs.get("Modality") or ""),
-        is_rescaled=vol.attrs.get("units") != "stored value",
+        units=units if is_rescaled else "",
+        is_rescaled=is_rescaled,
     )
 
 

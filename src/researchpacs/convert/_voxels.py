@@ -34,6 +34,8 @@ class Voxels:
     modality: str = ""
     in_patient: bool = True
     """False for coordinates of a template, such as MNI: no patient was ever there."""
+    units: str = ""
+    """Of the values that are meant, such as ``"g/ml"``; empty where the source does not tell."""
     is_rescaled: bool = True
     """False for values as they are stored in other images, before their slope and intercept."""
     of_like: bool = False
