@@ -6,12 +6,13 @@ import os
 import socket
 import ssl
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import researchpacs
 from researchpacs.errors import AccessError, InvalidInputError
 from researchpacs.server.auth import Access, read_users
 from researchpacs.server.cross_origin import as_origin
@@ -19,10 +20,14 @@ from researchpacs.server.lock import serving
 from researchpacs.server.node import Node, running
 from researchpacs.server.ohif import create_ohif, find_build
 from researchpacs.server.places import BelowPath, as_root_path, by_port, shown_host
+from researchpacs.server.routing import routing
 from researchpacs.storage.home import Home
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp
+
+    from researchpacs._pacs import Pacs
 
 __all__ = ["Address", "Started", "Viewer", "access_for", "check_address", "serve"]
 
@@ -149,43 +154,44 @@ def serve(
     InvalidInputError
         No build of OHIF, certificate, origin or path is where one should be; or a rule has a mistake.
     """
-    import researchpacs
-    from researchpacs.server.app import create_app
-    from researchpacs.server.routing import routing
-
     check_address(address, access, insecure=insecure)
-    named = tuple(as_origin(origin) for origin in origins)
+    named = tuple(map(as_origin, origins))
     build = None if viewer is None else find_build(viewer.folder)
     place = Home.open(home).path
     with ExitStack() as held:
-        listeners = [held.enter_context(_first_listening(place, address))]
-        url = address.url(_port(listeners[0]))
-        held.enter_context(serving(place, url))
+        listeners = [held.enter_context(one) for one in _listeners(place, address, viewer)]
+        urls = [address.url(_port(listener)) for listener in listeners]
+        held.enter_context(serving(place, urls[0]))
         pacs = held.enter_context(researchpacs.connect(place))
         held.enter_context(routing(pacs, rules))
         dimse_port = held.enter_context(running(pacs, node))
-        app = create_app(pacs, access=access, origins=named)
-        app.state.ae_title, app.state.dimse_port = node.aet if node else "RESEARCHPACS", dimse_port
-        root = as_root_path(address.root_path, taken=[str(getattr(route, "path", "")) for route in app.routes])
-        beside: dict[int, ASGIApp] = {}
-        if viewer is not None and build is not None:
-            listeners.append(held.enter_context(_listening(address.host, viewer.port, "--ohif-port")))
-            beside[_port(listeners[1])] = create_ohif(build, app, access)
-        started = Started(
-            f"{url}{root[1:]}/" if root else url,
-            next(map(address.url, beside), None),
-            node.told(dimse_port) if node else None,
-        )
-        _run(by_port(beside, BelowPath(app, root)), listeners, address, ready=lambda: ready(started))
+        archive, root = _archive(pacs, address, access, named, dimse_port=dimse_port, node=node)
+        beside = {} if build is None else {_port(listeners[1]): create_ohif(build, archive, access)}
+        shown = f"{urls[0]}{root[1:]}/" if root else urls[0]
+        started = Started(shown, urls[1] if viewer else None, node.told(dimse_port) if node else None)
+        _run(by_port(beside, BelowPath(archive, root)), listeners, address, ready=lambda: ready(started))
 
 
-def _first_listening(place: Path, address: Address) -> socket.socket:
+def _archive(
+    pacs: "Pacs", address: Address, access: Access, origins: Sequence[str], *, dimse_port: int, node: Node | None
+) -> "tuple[Starlette, str]":
+    """The archive's application, and the path below which it stands."""
+    from researchpacs.server.app import create_app
+
+    app = create_app(pacs, access=access, origins=origins)
+    app.state.ae_title, app.state.dimse_port = node.aet if node else "RESEARCHPACS", dimse_port
+    return app, as_root_path(address.root_path, taken=[str(getattr(route, "path", "")) for route in app.routes])
+
+
+def _listeners(place: Path, address: Address, viewer: Viewer | None) -> Iterator[socket.socket]:
     try:
-        return _listening(address.host, address.port, "--port")
+        yield _listening(address.host, address.port, "--port")
     except AccessError:
         # Where this very home is served already, that says more than that a port is in use.
         with serving(place, ""):
             raise
+    if viewer is not None:
+        yield _listening(address.host, viewer.port, "--ohif-port")
 
 
 def _listening(host: str, port: int, option: str) -> socket.socket:
