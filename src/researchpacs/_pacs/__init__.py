@@ -1,6 +1,7 @@
 """The facade and the handles: the only room that sees all others."""
 
-from researchpacs._pacs._facade import Pacs, connect, opened, view
+from researchpacs._pacs._connect import connect, opened, view
+from researchpacs._pacs._facade import Pacs
 from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study
 from researchpacs._pacs._versions import show_versions
 

@@ -1,89 +1,42 @@
 """`Pacs`: the archive, its catalog and the rooms around them behind one object; composes, decides nothing."""
 
-import itertools
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
 from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, apart, as_handle, as_handles
-from researchpacs._pacs._lookup import is_indexed, look_up
+from researchpacs._pacs._nodes import Nodes
+from researchpacs._pacs._one import one_of
 from researchpacs.archive import open_archive, open_remote
 from researchpacs.catalog import Catalog
 from researchpacs.config import Settings
-from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Level
 from researchpacs.search import Search
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from researchpacs._pacs._network import RemoteHits, SendReport
     from researchpacs.annotation import Measurement
     from researchpacs.archive import BackupReport, EmbeddedArchive, VerifyReport
-    from researchpacs.archive._peers import Peer, Peers
     from researchpacs.catalog import Result, Schema, SyncReport
+    from researchpacs.cohort import Cohort, Cohorts
     from researchpacs.ingest import IngestReport
     from researchpacs.search._filters import Filters
     from researchpacs.viewer import Viewer, Window
 
-__all__ = ["Pacs", "connect", "opened", "view"]
+__all__ = ["OPEN", "Pacs"]
 
-_open: "weakref.WeakSet[Pacs]" = weakref.WeakSet()
-
-
-def connect(where: str | os.PathLike[str] | None = None) -> "Pacs":
-    """Open an archive, and make it where there is none yet.
-
-    Parameters
-    ----------
-    where
-        The folder of an embedded archive; by default ``$RESEARCHPACS_HOME``, else the platform's user data folder.
-        Or the URL of a server that keeps the instances: ``orthanc+http://user:secret@host:8042/``,
-        ``dicomweb+https://host/dicom-web``. Only the catalog is then here, in the default folder.
-
-    Raises
-    ------
-    InvalidInputError
-        The folder holds something else.
-    UnsupportedError
-        A newer version wrote the archive, or it lies where it cannot be safe; the message says what to do.
-    RemoteError, AccessError
-        The server does not answer, or not to this user.
-    """
-    if isinstance(where, str) and "://" in where:
-        return Pacs(Settings.load(), url=where)
-    return Pacs(Settings.load(where))
+OPEN: "weakref.WeakSet[Pacs]" = weakref.WeakSet()
+"""Those that this process has open."""
 
 
-def opened() -> "list[Pacs]":
-    """The archives that this process has open."""
-    return [pacs for pacs in _open if not pacs.closed]
-
-
-def view(target: Any, *, window: "Window | str | None" = None) -> "Viewer":
-    """Show a volume or a series in the cell.
-
-    Lengths drawn in it can be saved where the series is in an archive that this process has open.
-
-    Parameters
-    ----------
-    target
-        A DataArray from `open_volume`, `read_volume` or `reconstruct`, or a series.
-    window
-        A `Window` or the name of a preset such as ``"lung"``; by default what suits the modality.
-    """
-    from researchpacs import viewer
-
-    uid = target.uid if isinstance(target, Series) else getattr(target, "attrs", {}).get("SeriesInstanceUID")
-    owner = next((pacs for pacs in _open if uid and pacs.holds(uid)), None)
-    return owner.view(target, window=window) if owner else viewer.view(target, window=window)
-
-
-class Pacs:
+class Pacs(Nodes):
     """An open archive; made by `connect`.
 
     Everything that needs the archive is a method here. Also a context manager.
@@ -94,7 +47,7 @@ class Pacs:
         self._archive = open_archive(settings) if url is None else cast("EmbeddedArchive", open_remote(settings, url))
         self._closed = False
         self.catalog = Catalog(self._archive.home, self._archive)
-        _open.add(self)
+        OPEN.add(self)
 
     @property
     def archive(self) -> "EmbeddedArchive":
@@ -280,12 +233,12 @@ class Pacs:
 
     def study(self, uid: str) -> Study:
         """The study of this StudyInstanceUID, or of a unique beginning of it."""
-        found: Study = self._one("study", "StudyInstanceUID", uid)
+        found: Study = one_of(self, "study", "StudyInstanceUID", uid)
         return found
 
     def series(self, uid: str) -> Series:
         """The series of this SeriesInstanceUID, or of a unique beginning of it."""
-        found: Series = self._one("series", "SeriesInstanceUID", uid)
+        found: Series = one_of(self, "series", "SeriesInstanceUID", uid)
         return found
 
     def annotations(self, series: Series | str) -> list["Measurement"]:
@@ -301,80 +254,42 @@ class Pacs:
             made for made in from_datasets(self._whole(sop_uid) for (sop_uid,) in objects) if made.series_uid == uid
         ]
 
-    # -- other nodes ---------------------------------------------------------------------------------------------------
+    # -- cohorts -------------------------------------------------------------------------------------------------------
 
-    @property
-    def peers(self) -> "Peers":
-        """The DICOM nodes that this archive knows, by name; ``pacs.peers.add(name, aet=..., host=..., port=...)``."""
-        from researchpacs.archive._peers import Peers
-
-        return Peers(self.archive.ledger)
-
-    def find_remote(self, peer: "Peer | str", level: Level = "study", /, **filters: Any) -> "RemoteHits":
-        """Ask a peer what it has (C-FIND).
+    def freeze(self, source: Any, *, name: str, description: str = "") -> "Cohort":
+        """Keep a list of series as it is now, with the question that found it and a digest of its files.
 
         Parameters
         ----------
-        peer
-            A peer or its name.
-        level
-            What to find: ``"patient"``, ``"study"``, ``"series"`` or ``"instance"``.
-        **filters
-            DICOM keywords. A list is any-of, a tuple an inclusive range with None for an open end, ``*`` and ``?`` are
-            wildcards. What the peer does not know it leaves out of account.
-
-        Returns
-        -------
-        hits
-            Data sets as the peer sent them, with ``.df()``.
+        source
+            A search, a SQL result or a DataFrame that names series, studies or patients (its other columns stay with
+            the members), or a list of UIDs or handles.
+        name
+            To find it again. Freezing the same members under the same name again adds nothing.
 
         Raises
         ------
-        RemoteError
-            The peer cannot be reached or refuses; carries the DIMSE status.
+        ConflictError
+            Another cohort has this name.
+        InvalidInputError, NotFoundError
+            The source names no series, or some that are not here.
         """
-        from researchpacs._pacs._network import as_peer, find_remote
+        return self._cohorts.freeze(source, name=name, description=description)
 
-        return find_remote(as_peer(self.peers, peer), level, filters)
+    def cohort(self, name: str) -> "Cohort":
+        """The cohort of this name."""
+        return self._cohorts.get(name)
 
-    def retrieve(self, peer: "Peer | str", target: "RemoteHits | Dataset | str") -> "IngestReport":
-        """Fetch from a peer, by C-GET or, where the peer is configured so, by C-MOVE to our own SCP.
+    def cohorts(self) -> list["Cohort"]:
+        """All cohorts, the oldest first."""
+        return [self._cohorts.get(name) for name in self._cohorts.names()]
 
-        Parameters
-        ----------
-        target
-            Hits of `find_remote`, one of them, or a StudyInstanceUID.
+    @cached_property
+    def _cohorts(self) -> "Cohorts":
+        from researchpacs._pacs._members import member_source
+        from researchpacs.cohort import Cohorts
 
-        Returns
-        -------
-        report
-            One row an instance that the peer listed.
-
-        Raises
-        ------
-        RemoteError
-            The peer cannot be reached or refuses; carries the DIMSE status.
-        """
-        from researchpacs._pacs._network import as_peer, retrieve
-
-        return retrieve(self, as_peer(self.peers, peer), target)
-
-    def send(self, target: Handle | Iterable[Handle], peer: "Peer | str") -> "SendReport":
-        """Send objects and all below them to a peer (C-STORE), as they are stored where the peer takes that.
-
-        Returns
-        -------
-        report
-            ``.sent``, ``.failed`` and ``.df()`` with one row an instance.
-
-        Raises
-        ------
-        RemoteError
-            The peer cannot be reached or refuses, before anything was sent.
-        """
-        from researchpacs._pacs._network import as_peer, send
-
-        return send(self, target, as_peer(self.peers, peer))
+        return Cohorts(self.archive.ledger, member_source(self))
 
     # -- look ----------------------------------------------------------------------------------------------------------
 
@@ -427,7 +342,7 @@ class Pacs:
     def close(self) -> None:
         """Give back files and locks; a closed Pacs answers nothing more."""
         self._closed = True
-        _open.discard(self)
+        OPEN.discard(self)
         self.catalog.close()
         self._archive.close()
 
@@ -447,20 +362,6 @@ class Pacs:
 
     # -- behind --------------------------------------------------------------------------------------------------------
 
-    def _one(self, level: Level, keyword: str, uid: str) -> Any:
-        if is_indexed(self):
-            found = [as_handle(self, level, row, later=later) for row, later in look_up(self, level, _plain_uid(uid))]
-        else:
-            found = list(itertools.islice(self.search(level, limit=2, **{keyword: f"{_plain_uid(uid)}*"}), 2))
-        exact = [handle for handle in found if handle.uid == uid]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        if not found:
-            raise NotFoundError(f"no {level} here has a {keyword} that begins with {_shown(uid)}; search() lists them")
-        raise InvalidInputError(
-            f"more than one {level} has a {keyword} that begins with {_shown(uid)}; give more of it"
-        )
-
     def _series_of(self, uids: Sequence[str]) -> list[Series]:
         return list(self.search("series", SeriesInstanceUID=list(uids)))
 
@@ -475,25 +376,9 @@ class Pacs:
         return as_datasets(thing, evidence=lambda series_uid: [self.series(series_uid).header()])
 
 
-_LONGEST_UID = 64
 _PLURALS: dict[Level, str] = {
     "patient": "patients",
     "study": "studies",
     "series": "series",
     "instance": "instances",
 }
-
-
-def _shown(uid: str) -> str:
-    """Repeat what is a UID; a patient's identifier given in its place stays out of the message."""
-    return uid if "." in uid and uid.replace(".", "").isdecimal() else "that"
-
-
-def _plain_uid(uid: str) -> str:
-    """A UID is digits and dots; anything else, wildcards among them, names nothing."""
-    plain = isinstance(uid, str) and uid.isascii() and all(c.isalnum() or c in ".-_" for c in uid)
-    if not plain or not 0 < len(uid) <= _LONGEST_UID:
-        raise InvalidInputError(
-            f"a UID, or the beginning of one, is expected: digits and dots, {_LONGEST_UID} characters at most"
-        )
-    return uid
