@@ -16,6 +16,7 @@ from researchpacs.model import Identity
 from researchpacs.server import jobs as workers
 from researchpacs.server import orthanc
 from researchpacs.server.jobs import JobRunner, Retry, Run
+from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
 
 CT = small_ct()
@@ -103,6 +104,24 @@ def test_a_job_whose_end_cannot_be_noted_is_done_again(pacs: "rp._pacs.Pacs", mo
     with JobRunner(pacs, {"Fine": lambda run: {}}, workers=1):
         done = pacs.archive.jobs.wait(pacs.archive.jobs.submit("Fine", {}).id, timeout_s=30)
     assert (done.state, done.attempts) == ("success", 3)
+
+
+def test_a_worker_that_finds_no_room_begins_when_there_is_some(
+    pacs: "rp._pacs.Pacs", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_IDLE_S", 0.02)
+    full = iter([True, True, False])
+    workspace = Home.workspace
+
+    def on_a_full_disk(home: Home) -> Any:
+        if next(full, False):
+            raise OSError(28, "No space left on device")
+        return workspace(home)
+
+    monkeypatch.setattr(Home, "workspace", on_a_full_disk)
+    job = pacs.archive.jobs.submit("Fine", {})
+    with JobRunner(pacs, {"Fine": lambda run: {}}, workers=1):
+        assert pacs.archive.jobs.wait(job.id, timeout_s=30).state == "success"
 
 
 def test_a_server_that_ends_gives_its_job_back_at_the_next_step(pacs: "rp._pacs.Pacs") -> None:

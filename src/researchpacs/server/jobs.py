@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from researchpacs.archive import Job, Jobs, JobStoppedError, Worker
+from researchpacs.archive import Job, JobStoppedError, Worker
 from researchpacs.errors import RemoteError, ResearchPacsError
 from researchpacs.storage.connections import DiskFullError
 
@@ -127,21 +127,25 @@ class JobRunner:
         self._threads.clear()
 
     def _work(self) -> None:
-        jobs = self._pacs.archive.jobs
-        with jobs.worker() as worker:
-            while not self._stopping.is_set():
-                try:
-                    job = worker.claim(self._handlers)
-                    if job is None:
-                        jobs.wait_for_work(_IDLE_S)
-                    else:
-                        self._attempt(Run(self._pacs, job, worker, self._stopping))
-                except JobStoppedError:
-                    continue
-                except Exception as error:  # such as a full disk: the next attempt comes later, the thread goes on
-                    _log.error("a worker could not go on: %s", where(error))
-                    self._stopping.wait(_IDLE_S)
-                    _give_back(jobs, worker)
+        while not self._stopping.is_set():
+            try:
+                with self._pacs.archive.jobs.worker() as worker:
+                    self._serve(worker)
+            except Exception as error:  # such as a full disk, which is none for ever: the thread goes on
+                _log.error("a worker could not go on: %s", where(error))
+                self._stopping.wait(_IDLE_S)
+
+    def _serve(self, worker: Worker) -> None:
+        """Do job after job; an exception gives back what the worker has, as leaving it does."""
+        while not self._stopping.is_set():
+            try:
+                job = worker.claim(self._handlers)
+                if job is None:
+                    self._pacs.archive.jobs.wait_for_work(_IDLE_S)
+                else:
+                    self._attempt(Run(self._pacs, job, worker, self._stopping))
+            except JobStoppedError:
+                continue
 
     def _attempt(self, run: Run) -> None:
         job, worker = run.job, run.worker
@@ -150,11 +154,13 @@ class JobRunner:
         except JobStoppedError:
             raise
         except (RemoteError, DiskFullError) as error:
+            # Clients know the kinds of the contract; which of them a peer's error is stands in the message.
+            kind = RemoteError if isinstance(error, RemoteError) else DiskFullError
             delay_s = self._retry.delay_s(job.put_off)
             if delay_s is None:
-                worker.fail(job, type(error).__name__, str(error))
+                worker.fail(job, kind.__name__, str(error))
             else:
-                worker.put_off(job, type(error).__name__, str(error), delay_s=delay_s)
+                worker.put_off(job, kind.__name__, str(error), delay_s=delay_s)
         except ResearchPacsError as error:
             worker.fail(job, type(error).__name__, str(error))
         except Exception as error:
@@ -163,14 +169,6 @@ class JobRunner:
             worker.fail(job, type(error).__name__, "an internal error; the server's log says where")
         else:
             worker.succeed(job, content)
-
-
-def _give_back(jobs: Jobs, worker: Worker) -> None:
-    """Let go of a job whose end could not be noted: nothing is running, whatever the ledger says."""
-    try:
-        jobs.release(worker.name)
-    except Exception as error:  # the disk is still full; what goes wrong next comes here again
-        _log.error("a job could not be given back yet: %s", where(error))
 
 
 def where(error: Exception) -> str:

@@ -6,6 +6,7 @@ say the same, so that nothing but the configuration can make this archive send s
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ _NO_CONTEXT, _UNREADABLE = 0x0122, 0x0110
 
 def handler(rules: Rules) -> Handler:
     """Give what does routing jobs by these rules."""
+    pauses = _Pauses(rules.retry.first_s)
 
     def work(run: Run) -> Mapping[str, Any]:
         action = _allowed(run, rules)
@@ -43,10 +45,39 @@ def handler(rules: Rules) -> Handler:
         elif action.verb == "run":
             load_route(action.target)(run.pacs, _series(run))
         else:
-            return _send(run, action, instances)
+            with pauses.around(action.target):
+                return _send(run, action, instances)
         return {**run.job.content, "InstancesCount": len(instances)}
 
     return work
+
+
+class _Pauses:
+    """Peers that were just found to be away: jobs for them do not wait for them one after the other.
+
+    Parameters
+    ----------
+    shortest_s
+        How long not to ask a peer again; longer where finding out took longer.
+    """
+
+    def __init__(self, shortest_s: float) -> None:
+        self._shortest_s = shortest_s
+        self._until: dict[str, tuple[float, str]] = {}
+
+    @contextmanager
+    def around(self, target: str) -> Iterator[None]:
+        """Fail at once in a pause of the peer, and begin one where it fails."""
+        began = time.monotonic()
+        until, why = self._until.get(target, (0.0, ""))
+        if began < until:
+            raise RemoteError(why)
+        try:
+            yield
+        except RemoteError as error:
+            now = time.monotonic()
+            self._until[target] = (now + max(self._shortest_s, now - began), str(error))
+            raise
 
 
 @dataclass(frozen=True, slots=True)
