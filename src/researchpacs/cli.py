@@ -127,6 +127,20 @@ def verify(home: Path | None, as_json: bool) -> None:
 
 
 @main.command()
+@as_json
+@click.pass_obj
+def doctor(home: Path | None, as_json: bool) -> None:
+    """Ask whether disk, ledger and catalog are sound, in a moment; exit status 1 if something has to be done."""
+    from researchpacs._pacs._doctor import examine
+
+    with rp.connect(home) as pacs:
+        report = examine(pacs.catalog, pacs.archive)
+        _print_report(report, as_json=as_json)
+        if not report.ok:
+            sys.exit(1)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--prune", is_flag=True, help="Remove files of earlier backups that are not needed any more.")
 @click.option("--progress/--no-progress", default=None, help="Show a bar; by default on a terminal.")

@@ -97,3 +97,16 @@ def test_a_folder_that_cannot_be_made_is_one_line(filled: Path):
     done = run("demo", "--output", "/proc/nowhere", home=filled)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_finds_all_well_and_says_what_is_lost(filled: Path):
+    well = run("doctor", "--json", home=filled)
+    assert well.returncode == 0, well.stdout
+    assert {one["check"] for one in json.loads(well.stdout)["findings"]} == {"disk", "ledger", "catalog", "extras"}
+    for path in filled.glob("catalog.sqlite*"):
+        path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    ill = run("doctor", home=filled)
+    assert ill.returncode == 1
+    assert "sync --rebuild" in ill.stdout
+    assert run("sync", "--rebuild", home=filled).returncode == 0
+    assert run("doctor", home=filled).returncode == 0
