@@ -142,12 +142,22 @@ def test_the_schema_shows_tables_and_comments(asked):
     assert set(schema.df().columns) == {"table", "column", "type", "comment"}
 
 
-def test_another_duckdb_can_attach(asked):
+def test_what_does_not_fit_in_memory_goes_to_the_archive_s_folder(filled):
+    ((folder,),) = filled.catalog.sql("select current_setting('temp_directory')").fetchall()
+    assert Path(folder).parent.parent == filled.home.tmp
+    assert Path(folder).parent.is_dir()
+    with filled.catalog.connect() as other:
+        assert other.execute("select current_setting('temp_directory')").fetchall() != [(folder,)]
+    filled.close()
+    assert not Path(folder).parent.exists()
+
+
+def test_another_duckdb_can_attach(asked, tmp_path):
     import duckdb
 
     from researchpacs.catalog._lake import engine
 
-    con = engine()
+    con = engine(tmp_path / "spill")
     con.execute(asked.attach_sql().split("\n", 1)[1])
     assert con.execute("select Modality from series").fetchall() == [("CT",)]
     with pytest.raises(duckdb.Error, match="read-only"):

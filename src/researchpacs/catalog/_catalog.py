@@ -1,10 +1,13 @@
 """`Catalog`: the DuckDB projection of an archive, for one process; any number of processes may have it open."""
 
 import re
+import secrets
 import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -58,6 +61,9 @@ class Catalog:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
+        self._opening = threading.Lock()
+        self._scratch = ExitStack()
+        self._workspace: Path | None = None
         self._closed = False
         self._astray = False
         self._about_persons: set[str] = set()
@@ -119,7 +125,7 @@ class Catalog:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
         self.catch_up()
-        return _open_reader(self._home)
+        return _open_reader(self._home, self._spill())
 
     def frames(self, series_uid: str) -> "list[Frame]":
         """All frames of a series, ready to be placed, found and decoded.
@@ -197,6 +203,9 @@ class Catalog:
                 self._writer.close()
                 self._writer = None
         self._close_reader()
+        with self._opening:
+            self._scratch.close()
+            self._workspace = None
 
     def _close_reader(self) -> None:
         with self._using:
@@ -230,7 +239,7 @@ class Catalog:
 
         began = time.monotonic()
         if self._writer is None:
-            self._writer = engine()
+            self._writer = engine(self._spill())
         con = self._writer
         try:
             self._attach_to_write(con, discard_broken=rebuild)
@@ -290,14 +299,21 @@ class Catalog:
             self._about_persons |= {name.lower() for name in _MADE.findall(query)}
         return touches
 
+    def _spill(self) -> Path:
+        """A folder for what one DuckDB cannot keep in memory, gone with this catalog or, after a kill, soon after."""
+        with self._opening:
+            if self._workspace is None:
+                self._workspace = self._scratch.enter_context(self._home.workspace())
+        return self._workspace / secrets.token_hex(8)
+
     def _reader(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
-            self._con = _open_reader(self._home)
+            self._con = _open_reader(self._home, self._spill())
         return self._con
 
 
-def _open_reader(home: "Home") -> duckdb.DuckDBPyConnection:
-    con = engine()
+def _open_reader(home: "Home", spill: Path) -> duckdb.DuckDBPyConnection:
+    con = engine(spill)
     try:
         attach(con, home, read_only=True)
         con.execute(f"use {NAME}")

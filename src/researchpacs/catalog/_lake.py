@@ -22,15 +22,25 @@ SCHEMA_VERSION = 3
 _EXTENSIONS = ("ducklake", "sqlite_scanner")
 
 
-def engine() -> duckdb.DuckDBPyConnection:
+def engine(spill: Path) -> duckdb.DuckDBPyConnection:
     """Start a DuckDB in memory that can attach lakes; it fetches nothing from the network by itself.
+
+    Parameters
+    ----------
+    spill
+        A folder of its own, made when a query is larger than memory; else DuckDB leaves rows in the working directory.
 
     Raises
     ------
     UnsupportedError
         An extension is neither installed from PyPI nor to be had from DuckDB's server.
     """
-    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(spill),
+    }
+    con = duckdb.connect(":memory:", config=config)
     for name in _EXTENSIONS:
         _load(con, name)
     return con
