@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SOON = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000")
+"""Without a network, npm is to say so in seconds."""
 sys.path.insert(0, str(ROOT / "extensions"))
 from build_hook import npm_command  # noqa: E402
 
@@ -30,7 +32,7 @@ def main() -> int:
         npm, environment = npm_command()
         spec = f"{wanted['name']}@{wanted['version']}"
         packed = subprocess.run(
-            [*npm, "pack", "--silent", spec], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False
+            [*npm, "pack", "--silent", *SOON, spec], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False
         )
         archives = list(Path(folder).glob("*.tgz"))
         if packed.returncode or len(archives) != 1:
