@@ -19,6 +19,7 @@ from researchpacs.archive._remote_http import (
     AT_ONCE,
     TIMEOUT_S,
     error_of_status,
+    stay_there,
     telling_http_errors,
     unreachable,
 )
@@ -271,7 +272,8 @@ class OrthancServer:
         from orthanc_api_client import exceptions
 
         try:
-            response = getattr(self._client, verb)(endpoint, timeout=TIMEOUT_S, **options)
+            hooks = {"response": stay_there}
+            response = getattr(self._client, verb)(endpoint, timeout=TIMEOUT_S, hooks=hooks, **options)
         # `from None`: its errors quote what the server said, which may name a person.
         except exceptions.HttpError as error:
             status = error.http_status_code

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -19,6 +20,7 @@ __all__ = [
     "error_of_status",
     "first_part",
     "new_session",
+    "stay_there",
     "telling_http_errors",
     "unreachable",
 ]
@@ -49,10 +51,27 @@ def new_session(address: Address) -> requests.Session:
     Without credentials ``~/.netrc`` is asked, as everywhere with requests.
     """
     session = requests.Session()
+    session.hooks["response"].append(stay_there)
     session.auth = credentials_of(address)
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=AT_ONCE, pool_block=True, max_retries=_RETRIES))
     return session
+
+
+def stay_there(response: requests.Response, *_: object, **__: object) -> None:
+    """A hook of requests: who is asked shall not choose whom else this machine asks.
+
+    Raises
+    ------
+    requests.TooManyRedirects
+        A redirection to another host, or from https to http.
+    """
+    if not response.is_redirect:
+        return
+    here, there = urlsplit(response.url), urlsplit(urljoin(response.url, response.headers["Location"]))
+    same = (there.scheme, there.netloc) == (here.scheme, here.netloc)
+    if not same and (there.scheme, there.hostname) != ("https", here.hostname):
+        raise requests.TooManyRedirects("redirected to another host", response=response)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import base64
 import re
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,42 @@ def test_a_role_cannot_make_the_server_call_where_it_likes(guarded: Victim) -> N
             answer = writer.post("/dicom-web/servers/own/get", json={"Uri": uri})
             assert answer.status_code in (400, 403, 404, 500, 502), (uri, answer.status_code)
             assert b"researchpacs" not in answer.content.replace(b"researchpacs/", b"")
+    guarded.is_well()
+
+
+def test_a_server_that_is_asked_cannot_redirect_elsewhere(guarded: Victim) -> None:
+    asked: list[str] = []
+
+    class Inner(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is said."""
+
+    class Evil(Inner):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{inner.server_port}/latest/meta-data")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Inner) as inner, ThreadingHTTPServer(("127.0.0.1", 0), Evil) as evil:
+        for server in (inner, evil):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{evil.server_port}/"
+        for path, body in (("/dicom-web/servers/evil", {"Url": url}), ("/peers/evil", [url])):
+            assert guarded.http.put(path, json=body).status_code == 200
+        answers = [
+            guarded.http.post("/dicom-web/servers/evil/get", json={"Uri": "studies"}),
+            guarded.http.post("/dicom-web/servers/evil/qido", json={"Uri": "studies"}),
+            guarded.http.get("/peers/evil/system"),
+        ]
+        for server in (inner, evil):
+            server.shutdown()
+    assert all(answer.status_code >= 400 for answer in answers)
+    assert asked == []
     guarded.is_well()
 
 
