@@ -24,8 +24,14 @@ class TestOrthancArchive(ArchiveConformance):
     def archive(self, home: Path, orthanc) -> Iterator[Archive]:
         yield from opened(orthanc.url, home)
 
+    def test_it_can_do_what_the_conformance_statement_says(self, archive: Archive) -> None:
+        assert archive.capabilities == {"delete", "original-headers", "shared-uids"}
+
 
 class TestDicomwebArchive(ArchiveConformance):
     @pytest.fixture
     def archive(self, home: Path, orthanc) -> Iterator[Archive]:
         yield from opened(orthanc.dicomweb_url, home)
+
+    def test_it_can_do_what_the_conformance_statement_says(self, archive: Archive) -> None:
+        assert archive.capabilities == set()

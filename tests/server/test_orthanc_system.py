@@ -1,5 +1,6 @@
 """What a server says of itself and its small tools, held against a real Orthanc."""
 
+import gzip
 import io
 import logging
 import shutil
@@ -187,6 +188,12 @@ def test_an_extended_medium_describes_its_images(ours: httpx.Client, how: str) -
     }
     assert not any("Rows" in one for one in plain.DirectoryRecordSequence)
     assert len(extended.DirectoryRecordSequence) == len(plain.DirectoryRecordSequence)
+
+
+def test_a_frame_in_gzip_is_that_of_an_orthanc(theirs: httpx.Client, ours: httpx.Client) -> None:
+    one, two = (client.get(f"/instances/{INSTANCE}/frames/0/raw.gz") for client in (theirs, ours))
+    assert gzip.decompress(two.content) == gzip.decompress(one.content) == CT.PixelData
+    assert two.headers["Content-Type"] == one.headers["Content-Type"]
 
 
 def test_a_log_level_reaches_its_part_alone(ours: httpx.Client) -> None:

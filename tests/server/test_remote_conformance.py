@@ -33,11 +33,17 @@ class TestOrthancDoor(ArchiveConformance):
     def archive(self, home: Path, root: str) -> Iterator[Archive]:
         yield from opened(f"orthanc+{root}/", home)
 
+    def test_it_can_do_what_the_conformance_statement_says(self, archive: Archive) -> None:
+        assert archive.capabilities == {"delete", "label-feed", "labels", "original-headers", "shared-uids"}
+
 
 class TestDicomwebDoor(ArchiveConformance):
     @pytest.fixture
     def archive(self, home: Path, root: str) -> Iterator[Archive]:
         yield from opened(f"dicomweb+{root}/dicom-web", home)
+
+    def test_it_can_do_what_the_conformance_statement_says(self, archive: Archive) -> None:
+        assert archive.capabilities == {"delete"}
 
 
 def test_a_volume_from_our_server_equals_that_of_the_folder_it_serves(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from researchpacs.archive import Archive
+from researchpacs.archive import Archive, Subject
 from researchpacs.dicom.header import read_header
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
 from researchpacs.ingest import incoming
@@ -27,7 +27,7 @@ class ArchiveConformance:
     """Claims about an archive; `archive` is a fixture that gives an empty one.
 
     Its `capabilities` decide what is claimed: ``"delete"``; ``"original-headers"``, headers are a file's own bytes;
-    ``"shared-uids"``, one UID under two patients names two instances.
+    ``"shared-uids"``, one UID under two patients names two instances; ``"labels"``, objects have labels.
     """
 
     # -- in and back out --------------------------------------------------------------------------------------------
@@ -236,6 +236,28 @@ class ArchiveConformance:
         assert outcome.kind == "stored"
         assert [change.kind for change in archive.changes(before, 10).items] == ["stored"]
         assert archive.read(small_ct().SOPInstanceUID)
+
+    def test_labels_are_kept_announced_and_go_with_their_object(self, archive: Archive, tmp_path: Path) -> None:
+        if "labels" not in archive.capabilities:
+            return
+        (item,) = _checked(tmp_path, small_ct())
+        list(archive.store([item]))
+        subject = Subject.of("series", item.identity)
+        _, before = archive.last_change()
+        labels = archive.labels  # type: ignore[attr-defined]  # what has labels has this
+        assert labels.add([subject], "seen", "good") == 2
+        assert labels.add([subject], "seen") == 0
+        assert [(one.subject, one.labels) for one in archive.label_changes(before)] == [(subject, ("good", "seen"))]
+        _, then = archive.last_change()
+        assert then > before
+        assert labels.remove([subject], "seen") == 1
+        assert labels.of(subject) == ["good"]
+        with pytest.raises(InvalidInputError):
+            labels.add([subject], "no label")
+        archive.delete("series", item.identity.series_uid)
+        assert [(one.subject, one.labels) for one in archive.label_changes(then)] == [(subject, ())]
+        with pytest.raises(NotFoundError):
+            labels.add([subject], "late")
 
 
 def _checked(tmp_path: Path, *datasets: Dataset) -> list[Incoming]:

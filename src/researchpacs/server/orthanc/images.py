@@ -5,9 +5,10 @@
 | preview | stored values stretched from the darkest to the brightest, 8 bits |
 | rendered | as a person sees them: rescaled, windowed, in the size asked for, 8 bits |
 | image-uint8, image-uint16, image-int16 | stored values, cut off at the type's range |
-| raw | the bytes of the frame as they are written |
+| raw, raw.gz | the bytes of the frame as they are written; in gzip |
 """
 
+import gzip
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ _LARGEST = 8192
 """Pixels to a side that a picture is scaled to at most."""
 _BLOCK = 1 << 18
 """Pixels that are stretched at once."""
-_PARTS = ("image-int16", "image-uint16", "image-uint8", "numpy", "preview", "raw", "rendered")
+_PARTS = ("image-int16", "image-uint16", "image-uint8", "numpy", "preview", "raw", "raw.gz", "rendered")
 
 Answer = Callable[[Image, int, Request], Response]
 
@@ -58,6 +59,7 @@ def routes(pacs: "Pacs") -> list[Route]:
         Route(f"{base}/frames", _frames(pacs), methods=["GET"]),
         Route(f"{base}/frames/{{frame}}", _of_frame(pacs, _parts), methods=["GET"]),
         Route(f"{base}/frames/{{frame}}/raw", _of_frame(pacs, _raw), methods=["GET"]),
+        Route(f"{base}/frames/{{frame}}/raw.gz", _of_frame(pacs, _raw_gz), methods=["GET"]),
     ]
 
 
@@ -152,6 +154,10 @@ def _typed(dtype: _Integers) -> Answer:
 
 def _raw(image: Image, index: int, _: Request) -> Response:
     return Response(image.stored_frame(index), media_type="application/octet-stream")
+
+
+def _raw_gz(image: Image, index: int, _: Request) -> Response:
+    return Response(gzip.compress(image.stored_frame(index), compresslevel=1, mtime=0), media_type="application/gzip")
 
 
 def _picture(values: np.ndarray, request: Request) -> Response:
