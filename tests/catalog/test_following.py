@@ -168,6 +168,11 @@ def test_a_sync_that_is_killed_leaves_nothing_half_and_is_continued(filled):
             counted = con.execute("select coalesce(sum(instance_count), 0) from series").fetchone()
             assert counted == con.execute("select count(*) from instances").fetchone()
             assert counted == con.execute("select count(*) from frames").fetchone()
+            assert counted == con.execute("select count(*) from instances_own").fetchone()
+            (apart,) = con.execute(
+                "select count(*) from series anti join series_common using (SeriesInstanceUID)"
+            ).fetchone()
+            assert apart == 0
             con.close()
 
     assert filled.catalog.sql("select count(*) from instances").fetchall() == [(80,)]

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from researchpacs.catalog import _objects
 from researchpacs.testing import small_ct
@@ -204,6 +204,26 @@ def test_a_segmentation_of_too_many_voxels_is_kept_and_told(filled: Filled, real
     ]
     ((problem,),) = filled.catalog.sql("select problem from issues where keyword = 'PixelData'").fetchall()
     assert "700" in problem
+
+
+def test_voxels_are_counted_in_every_way_of_writing_them(filled: Filled, real_data: Path) -> None:
+    folder = real_data / "highdicom_seg_sr_sm_ann"
+    run_length = pydicom.dcmread(folder / "seg_image_sm_control_labelmap.dcm")
+    run_length.compress(RLELossless, generate_instance_uid=False)
+    deflated = pydicom.dcmread(folder / "seg_image_sm_control.dcm")
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    frames = {"LABELMAP": run_length.pixel_array, "BINARY": deflated.pixel_array}
+    filled.take([BytesIO(written(run_length)), BytesIO(written(deflated))])
+    query = "select segmentation_type, count(*), sum(voxel_count) from segments group by 1 order by 1"
+    assert filled.catalog.sql("select distinct TransferSyntaxUID from instances order by 1").fetchall() == [
+        (DeflatedExplicitVRLittleEndian,),
+        (RLELossless,),
+    ]
+    assert filled.catalog.sql(query).fetchall() == [
+        ("BINARY", 20, np.count_nonzero(frames["BINARY"])),
+        ("LABELMAP", 21, frames["LABELMAP"].size),
+    ]
+    assert filled.catalog.sql("from issues where keyword = 'PixelData'").fetchall() == []
 
 
 def hostile(real_data: Path, damage: str) -> Dataset:
