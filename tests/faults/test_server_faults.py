@@ -82,6 +82,10 @@ def associated(victim: Victim) -> Iterator["object"]:
         if association.is_established:
             association.release()
         association.join(10)
+        # pynetdicom leaves the socket open where the other side was killed.
+        held = association.dul.socket
+        if held is not None and held.socket is not None:
+            held.socket.close()
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(30, marks=pytest.mark.soak)])
