@@ -33,6 +33,7 @@ def test_the_wheel_is_ready_to_use(wheel: zipfile.ZipFile):
     assert wheel.getinfo("researchpacs/viewer/static/viewer.js").file_size > 1_000_000
     assert "researchpacs/datasets/definitions/chest_ct.toml" in names
     assert "researchpacs/_notebooks/01-quick-start.ipynb" in names
+    assert "researchpacs/server/ohif-config.js" in names
     assert "researchpacs/py.typed" in names
     assert any(name.endswith("entry_points.txt") for name in names)
 
