@@ -54,6 +54,7 @@ def test_the_first_question_is_answered_without_a_password_and_for_the_door_alon
             httpx.options(studies, headers={**asks, "Origin": "https://elsewhere.example.org"}),
             httpx.options(studies, headers={**asks, "Origin": "null"}),
             httpx.options(system, headers={**asks, "Origin": VIEWER}),
+            httpx.options(f"{url}/dicom-web/servers/x/get", headers={**asks, "Origin": VIEWER}),
             httpx.get(system, headers={"Origin": VIEWER, "Authorization": "Bearer a-token"}),
         ):
             assert "access-control-allow-origin" not in refused.headers

@@ -67,5 +67,7 @@ class CrossOriginMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        app = self.asked if f"{path}/".startswith((f"{ROOT}/", "/wado/")) else self.app
+        # What we send to other servers, and fetch from them, is no page's business.
+        shared = f"{path}/".startswith((f"{ROOT}/", "/wado/")) and not f"{path}/".startswith(f"{ROOT}/servers/")
+        app = self.asked if shared else self.app
         await app(scope, receive, send)
