@@ -259,6 +259,17 @@ def test_a_node_put_over_http_is_a_peer_in_notebooks(home: Path, served: Served)
         assert "store" in pacs.peers["x"].allow
 
 
+def test_the_answers_of_old_queries_make_room_for_new_ones(ours: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from researchpacs.server.orthanc import queries
+
+    monkeypatch.setattr(queries, "_MOST_ANSWERS", 3)
+    wanted = {"Level": "Study", "Query": {}}
+    paths = [ours.post("/modalities/far/query", json=wanted).json()["Path"] for _ in range(2)]
+    assert [ours.get(path).status_code for path in paths] == [404, 200]
+    monkeypatch.setattr(queries, "_MOST_ANSWERS", 1)
+    assert ours.post("/modalities/far/query", json=wanted).status_code == 400
+
+
 def test_a_job_shows_no_patient(ours: httpx.Client) -> None:
     wanted = {"Level": "Patient", "Query": {"PatientID": "A"}}
     path = ours.post("/modalities/far/query", json=wanted).json()["Path"]

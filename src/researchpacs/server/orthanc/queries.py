@@ -1,6 +1,6 @@
 """Questions to DICOM nodes and their answers: ``/modalities/{name}/query``, ``/queries``.
 
-Answers are kept in memory, as Orthanc keeps them: those of the last 100 questions, until the server ends.
+Answers are kept in memory, as Orthanc keeps them: those of the last 100 questions, 20,000 in all, until it ends.
 """
 
 import itertools
@@ -65,7 +65,7 @@ class _Queries:
         name = str(uuid.uuid4())
         with self._lock:
             self._kept[name] = query
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > _KEPT or sum(len(one.answers) for one in self._kept.values()) > _MOST_ANSWERS:
                 self._kept.popitem(last=False)
         return name
 
