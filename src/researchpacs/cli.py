@@ -143,16 +143,17 @@ def doctor(home: Path | None, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--prune", is_flag=True, help="Remove files of earlier backups that are not needed any more.")
+@click.option("--recheck", is_flag=True, help="Read again what earlier backups brought; copy anew what is damaged.")
 @click.option("--progress/--no-progress", default=None, help="Show a bar; by default on a terminal.")
 @as_json
 @click.pass_obj
-def backup(home: Path | None, folder: Path, prune: bool, progress: bool | None, as_json: bool) -> None:
+def backup(home: Path | None, /, folder: Path, as_json: bool, **options: Any) -> None:
     """Back up ledger and files to FOLDER while others go on writing; exit status 1 if a file was missing or altered.
 
     A second backup to the same FOLDER copies what is new.
     """
     with rp.connect(home) as pacs:
-        report = pacs.backup(folder, prune=prune, progress=progress)
+        report = pacs.backup(folder, **options)
         _print_report(report, as_json=as_json)
         if not report.ok:
             sys.exit(1)

@@ -190,6 +190,15 @@ def test_a_damaged_file_is_left_out_and_told(pacs: rp.Pacs, backup: Path, new: P
     assert (report.ok, report.instances) == (True, COUNT)  # the earlier backup has it
 
 
+def test_a_backup_that_rotted_is_mended_where_that_is_asked_for(pacs: rp.Pacs, backup: Path, new: Path) -> None:
+    pacs.backup(backup)
+    rotten = next((backup / "archive").rglob("*.dcm"))
+    rotten.write_bytes(bytes(rotten.stat().st_size))
+    assert pacs.backup(backup).copied == 0
+    assert pacs.backup(backup, recheck=True).copied == 1
+    assert restore(backup, new).instances == COUNT
+
+
 @pytest.mark.parametrize("damage", ["altered", "missing"])
 def test_a_damaged_backup_makes_no_home_unless_the_rest_is_asked_for(
     pacs: rp.Pacs, backup: Path, new: Path, damage: str
@@ -246,10 +255,16 @@ def test_nothing_is_overwritten(pacs: rp.Pacs, backup: Path, new: Path, tmp_path
     (new / "letter.txt").write_text("mine")
     with pytest.raises(InvalidInputError, match="not empty"):
         restore(backup, new)
-    for folder in (new, pacs.home, pacs.home / "backup", tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "archive").mkdir(parents=True)
+    (mine / "archive" / "thesis.txt").write_text("mine")
+    for folder in (new, mine, pacs.home, pacs.home / "backup", tmp_path):
         with pytest.raises(InvalidInputError):
-            pacs.backup(folder)
-    assert (new / "letter.txt").read_text() == "mine"
+            pacs.backup(folder, prune=True)
+    (backup / "archive" / "thesis.txt").write_text("mine")
+    assert pacs.backup(backup, prune=True).pruned == 0
+    for letter in (new / "letter.txt", mine / "archive" / "thesis.txt", backup / "archive" / "thesis.txt"):
+        assert letter.read_text() == "mine"
 
 
 def test_a_newer_backup_is_refused_with_the_way_out(pacs: rp.Pacs, backup: Path, new: Path) -> None:

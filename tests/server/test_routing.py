@@ -1,9 +1,7 @@
 """Rules are applied to each stable series, whatever breaks in between; peers are dcmtk, Orthanc and our own server."""
 
 import json
-import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -34,17 +32,6 @@ Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
 
 COUNT = 120
 SERIES = small_ct().SeriesInstanceUID
-_SERVE = """
-import sys, time
-from pathlib import Path
-import researchpacs as rp
-from researchpacs.server.routing import routing
-from researchpacs.server.stable import StableWatch
-
-with rp.connect(sys.argv[1]) as pacs, routing(pacs, Path(sys.argv[2])), StableWatch(pacs, age_s=0.1):
-    print("ready", flush=True)
-    time.sleep(60)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -323,36 +310,6 @@ def test_jobs_for_a_peer_that_is_away_do_not_wait_for_it_one_after_the_other(
     assert len(asked) <= 2  # one a worker
     waiting = [job for job in pacs.archive.jobs.all() if job.state == "retry"]
     assert {job.error for job in waiting} == {"RemoteError"}
-
-
-def test_a_router_killed_at_any_moment_misses_no_series(
-    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path
-) -> None:
-    chance, uids, killed = random.Random(20240229), list[str](), 0
-    with rp.connect(tmp_path / "peer") as peer, served(create_app(peer, access=Access())) as url:
-        path = write(f'{{ label = "seen", send = "orthanc+{url}/" }}')
-        with routing(pacs, path):
-            pass
-        for round_ in range(3):
-            command = [sys.executable, "-c", _SERVE, str(pacs.home), str(path)]
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-            for number in range(4):
-                uid = f"1.2.{round_}.{number}"
-                pacs.ingest([small_ct(one, StudyInstanceUID=f"{uid}.0", SeriesInstanceUID=uid) for one in range(3)])
-                uids.append(uid)
-            time.sleep(chance.uniform(0.2, 2.0))
-            child.kill()
-            child.communicate()
-            killed += child.returncode == -signal.SIGKILL
-        assert killed == 3
-        with run(path):
-            _wait(lambda: {one.uid for one in pacs.search("series", labels="seen")} == set(uids), timeout_s=60)
-            _wait(lambda: len(peer.search("instance")) == 3 * len(uids), timeout_s=60)
-            _wait(lambda: all(job.done for job in pacs.archive.jobs.all()))
-        assert {job.state for job in pacs.archive.jobs.all()} == {"success"}
-        assert {one.uid: one.instance_count for one in peer.search("series")} == dict.fromkeys(uids, 3)
 
 
 # -- what is written wrong --------------------------------------------------------------------------------------------

@@ -311,7 +311,12 @@ class Pacs(Nodes):
         return self.archive.verify()
 
     def backup(
-        self, folder: str | os.PathLike[str], *, prune: bool = False, progress: bool | None = None
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        prune: bool = False,
+        recheck: bool = False,
+        progress: bool | None = None,
     ) -> "BackupReport":
         """Bring the backup in a folder up to the archive, or make the first one there, while others go on writing.
 
@@ -321,6 +326,8 @@ class Pacs(Nodes):
         ----------
         prune
             Remove files of earlier backups that are not needed any more.
+        recheck
+            Read again what earlier backups brought, and copy anew what is damaged.
         progress
             Show a bar; by default in a notebook and on a terminal.
 
@@ -332,7 +339,7 @@ class Pacs(Nodes):
         from researchpacs.archive import back_up
 
         ledger = self.archive.ledger
-        return back_up(self.archive.home, ledger, Path(folder), prune=prune, progress=progress)
+        return back_up(self.archive.home, ledger, Path(folder), prune=prune, recheck=recheck, progress=progress)
 
     def holds(self, series_uid: str) -> bool:
         """Whether the archive has instances of the series."""

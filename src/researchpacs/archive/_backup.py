@@ -5,6 +5,7 @@ then the instance goes from the copy, too. The catalog is left out: it is made f
 """
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from researchpacs.archive._backup_manifest import Manifest, read_manifest, write
 from researchpacs.archive._delete import delete_rows
 from researchpacs.errors import ConflictError, InvalidInputError
 from researchpacs.ingest._progress import Progress
-from researchpacs.storage.durable import sync_directory
+from researchpacs.storage.durable import sync_directory, write_atomically
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger
 
@@ -45,7 +46,10 @@ ANCESTORS = (
 """Feeds of the archives that this one was restored from: it may go on with their backups."""
 
 _LOCK = "backup.lock"
-_OURS = frozenset({"backup.json", _LOCK, "tmp", *FOLDERS})
+_BEGUN = "backup.part"
+"""Stands in a folder from the first backup's beginning to its end, so that nobody's files are taken for ours."""
+_OURS = frozenset({"backup.json", _BEGUN, _LOCK, "tmp", *FOLDERS})
+_NAME = re.compile(r"[0-9a-f]{64}(\.dcm)?")
 # What a file system or a desktop puts into a folder that its owner calls empty.
 _NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
 
@@ -93,7 +97,13 @@ class BackupReport:
 
 
 def back_up(
-    home: Home, ledger: Ledger, folder: Path, *, prune: bool = False, progress: bool | None = None
+    home: Home,
+    ledger: Ledger,
+    folder: Path,
+    *,
+    prune: bool = False,
+    recheck: bool = False,
+    progress: bool | None = None,
 ) -> BackupReport:
     """Bring the backup in `folder` up to the archive, or make the first one there.
 
@@ -105,6 +115,8 @@ def back_up(
         Of the archive.
     prune
         Remove files of earlier backups that are not needed any more.
+    recheck
+        Read again what earlier backups brought, and copy anew what is damaged.
     progress
         Show a bar; by default in a notebook and on a terminal.
 
@@ -125,7 +137,7 @@ def back_up(
         with closing(_opened(copy)) as con:
             needed = needed_by(con)
             with Progress(wanted=progress, what="backup", total=len(needed)) as bar:
-                done = list(bar.count(copy_all(needed, home.path, folder, tmp=tmp)))
+                done = list(bar.count(copy_all(needed, home.path, folder, tmp=tmp, trust=not recheck)))
             left_out = _leave_out(con, ledger, [one.needed for one in done if one.outcome in ("missing", "altered")])
             kept = needed_by(con)
             manifest = _manifest(con, made_at, kept, left_out)
@@ -155,9 +167,11 @@ def _held(home: Home, ledger: Ledger, folder: Path) -> Iterator[Path]:
     if folder == home.path or home.path in folder.parents or folder in home.path.parents:
         raise InvalidInputError(f"{folder} and the archive in {home.path} lie within each other; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    strangers = [name for name in os.listdir(folder) if not _is_ours(name)]
-    if strangers:
+    found = {name for name in os.listdir(folder) if name not in _NOT_CONTENT}
+    if any(not _is_ours(name) for name in found) or (found and not found & {"backup.json", _BEGUN}):
         raise InvalidInputError(f"{folder} holds something else than a backup; give an empty or a new folder")
+    if not found:
+        write_atomically(folder / _BEGUN, b"")
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(blocking=False)
@@ -169,6 +183,8 @@ def _held(home: Home, ledger: Ledger, folder: Path) -> Iterator[Path]:
             raise InvalidInputError(f"{folder} holds the backup of another archive; give another folder")
         tmp = folder / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
+        for half in folder.glob(".backup.*"):
+            half.unlink()
         for name in ("tmp", *FOLDERS):
             (folder / name).mkdir(exist_ok=True)
         sync_directory(folder)
@@ -179,7 +195,7 @@ def _held(home: Home, ledger: Ledger, folder: Path) -> Iterator[Path]:
 
 
 def _is_ours(name: str) -> bool:
-    return name in _OURS or name in _NOT_CONTENT or name.startswith(("ledger-", ".backup.json-"))
+    return name in _OURS or name.startswith(("ledger-", ".backup."))
 
 
 def _line_of(ledger: Ledger) -> set[str]:
@@ -241,6 +257,7 @@ def _take_over(folder: Path, copy: Path, manifest: Manifest, tmp: Path) -> Manif
     sync_directory(folder)
     manifest = replace(manifest, ledger=name, ledger_sha256=sha256)
     write_manifest(folder, manifest)
+    (folder / _BEGUN).unlink(missing_ok=True)
     for path in folder.glob("ledger-*.sqlite"):
         if path.name != name:
             path.unlink()
@@ -251,7 +268,8 @@ def _needless(folder: Path, kept: Sequence[Needed]) -> Iterator[Path]:
     places = {one.place for one in kept}
     for name in FOLDERS:
         for path in sorted((folder / name).rglob("*")):
-            if path.is_file() and path.relative_to(folder).as_posix() not in places:
+            is_ours = path.is_file() and _NAME.fullmatch(path.name)
+            if is_ours and path.relative_to(folder).as_posix() not in places:
                 yield path
 
 
