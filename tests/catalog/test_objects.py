@@ -240,6 +240,8 @@ def hostile(real_data: Path, damage: str) -> Dataset:
     elif damage == "spacing without end":
         shared = ds.SharedFunctionalGroupsSequence[0]
         shared.PixelMeasuresSequence[0].PixelSpacing = [1e300, 1e300]
+    elif damage == "frames of 64 bits":
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelData = 64, 64, 63, bytes(8 * 16 * 16 * 8)
     elif damage == "fewer frames than pixels":
         ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:1]
     return ds
@@ -253,6 +255,7 @@ def hostile(real_data: Path, damage: str) -> Dataset:
         ("labelmap in name only", 2),
         ("segment that is not described", 2),
         ("spacing without end", 2),
+        ("frames of 64 bits", 2),
         ("fewer frames than pixels", 2),
     ],
 )

@@ -32,6 +32,8 @@ Note = Callable[[str, str], None]
 MOST_VOXELS = 1 << 30
 """Voxels of one segmentation up to which they are counted."""
 
+_BITS = frozenset({1, 8, 16})
+"""Bits Allocated of segmentations (PS3.3 C.8.20.2.1)."""
 _SEGMENTATIONS = "1.2.840.10008.5.1.4.1.1.66."
 _STRUCTURE_SETS = "1.2.840.10008.5.1.4.1.1.481.3"
 _REPORTS = "1.2.840.10008.5.1.4.1.1.88."
@@ -276,7 +278,7 @@ def _amounts(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> "
     from researchpacs.dicom.seg import count_voxels
 
     layout = layout_of(ds, stored.transfer_syntax_uid)
-    if layout is None or layout.samples_per_pixel != 1:
+    if layout is None or layout.samples_per_pixel != 1 or layout.bits_allocated not in _BITS:
         note("PixelData", "is no segmentation's: its voxels were not counted")
         return None
     if layout.rows * layout.columns * max(layout.number_of_frames, 1) > MOST_VOXELS:
