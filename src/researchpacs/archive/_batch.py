@@ -41,6 +41,7 @@ _INSERT_STUDY = "insert or ignore into studies (patient_key, study_uid, attribut
 _INSERT_SERIES = (
     "insert or ignore into series (patient_key, study_uid, series_uid, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
 )
+_SERIES = "select 1 from series where (patient_key, study_uid, series_uid) = (?, ?, ?)"
 
 
 class Pair(NamedTuple):
@@ -268,6 +269,8 @@ def _insert_parents(con: sqlite3.Connection, new: Incoming) -> list[tuple[str, s
     """Make the rows above an instance; level and Orthanc's name of those that were not there, from the series up."""
     identity = new.identity
     patient = identity.patient_key
+    if con.execute(_SERIES, (patient, identity.study_uid, identity.series_uid)).fetchone():
+        return []
     made: list[tuple[str, str]] = []
     parents: tuple[tuple[Level, str, tuple[str, ...]], ...] = (
         ("patient", _INSERT_PATIENT, (patient, identity.patient_id, identity.issuer)),

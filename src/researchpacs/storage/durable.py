@@ -57,6 +57,9 @@ def sync_file(descriptor: int) -> None:
 
         # On macOS fsync() hands over to the drive, which may keep the bytes in its own cache (fsync(2)).
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        # All that is needed to read the file again, its size included, but not its times (fdatasync(2)).
+        os.fdatasync(descriptor)
     else:
         os.fsync(descriptor)
 
