@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -262,6 +263,26 @@ def test_images_without_structure_are_not_compared_but_named(pacs, make):
                           SeriesInstanceUID="1.2.8.1", SOPInstanceUID=f"1.2.8.1.{at}") for at in (1, 2)])  # fmt: skip
     cohort = pacs.freeze(pacs.search("series"), name="two")
     assert cohort.split({"a": 0.5, "b": 0.5}).check().attrs["not_compared"] == ["1.2.8.1"]
+
+
+def test_attrition_counts_what_each_filter_left(filled):
+    found = filled.search("series", Modality=["CT", "MR"], PatientID="P1", text="small", where="instance_count = 3")
+    flow = filled.freeze(found, name="narrowed").attrition()
+    assert flow.df().to_dict("list") == {
+        "step": ["in the archive", "Modality: CT, MR", "PatientID as asked for", "text: small",
+                 "where: instance_count = 3", "frozen"],
+        "patients": [2, 2, 1, 1, 1, 1], "studies": [2, 2, 1, 1, 1, 1], "series": [2, 2, 1, 1, 1, 1],
+    }  # fmt: skip
+    assert "P1" not in flow.svg
+    root = ElementTree.fromstring(flow.svg)
+    texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "2 patients, 2 studies, 2 series" in texts
+    assert "\N{MINUS SIGN} 1 series" in texts
+
+
+def test_attrition_of_a_query_has_its_two_ends(filled):
+    flow = filled.freeze(filled.sql("from series where PatientID = 'P1'"), name="asked").attrition()
+    assert flow.df()[["step", "series"]].to_dict("list") == {"step": ["in the archive", "frozen"], "series": [2, 1]}
 
 
 def test_nobody_is_named_in_what_a_notebook_keeps(filled):

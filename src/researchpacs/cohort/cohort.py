@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from researchpacs.cohort._members import IDENTITY, Member, Question, contents_of, members_of
+from researchpacs.cohort.attrition import Attrition, Step
 from researchpacs.cohort.part import Part, Source
 from researchpacs.cohort.split import Splits, folds, split
 
@@ -30,6 +31,8 @@ class Cohort(Part):
         SHA-256 over the sorted UIDs and file hashes; equal in every archive that holds the same files.
     author, created_at
         Who froze it, and when (UTC, ISO 8601).
+    flow
+        How many patients, studies and series each filter left then.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Cohort(Part):
         digest: str,
         author: str,
         created_at: str,
+        flow: tuple[Step, ...] = (),
     ) -> None:
         super().__init__(name, members, source)
         self.description = description
@@ -52,6 +56,7 @@ class Cohort(Part):
         self.digest = digest
         self.author = author
         self.created_at = created_at
+        self._flow = flow
 
     def diff(self) -> "pd.DataFrame":
         """What is different now: one row per series with ``change``: added, removed or changed.
@@ -73,6 +78,10 @@ class Cohort(Part):
                 rows.append((identity, "changed"))
         return pd.DataFrame([{**dict(zip(IDENTITY, one, strict=True)), "change": change} for one, change in rows],
                             columns=[*IDENTITY, "change"])  # fmt: skip
+
+    def attrition(self) -> Attrition:
+        """How many patients, studies and series each filter left when it was frozen: a flow chart, and its table."""
+        return Attrition(self._flow)
 
     def split(
         self, parts: Mapping[str, float], *, by: str = "PatientID", stratify: str | None = None, seed: int = 0
@@ -119,7 +128,7 @@ class Cohort(Part):
 
     def _rest(self) -> dict[str, Any]:
         names = ("description", "question", "snapshot", "digest", "author", "created_at")
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, "flow": self._flow}
 
 
 def _restored(name: str, members: tuple[Member, ...], source: Source, rest: dict[str, Any]) -> Cohort:

@@ -3,9 +3,11 @@
 import getpass
 import json
 import re
+from dataclasses import asdict
 from typing import Any
 
 from researchpacs.cohort._members import Member, Question, contents_of, digest_of, members_of, question_of
+from researchpacs.cohort.attrition import Step, flow_of
 from researchpacs.cohort.cohort import Cohort
 from researchpacs.cohort.part import Source
 from researchpacs.errors import ConflictError, InvalidInputError, NotFoundError
@@ -51,6 +53,7 @@ class Cohorts:
             "name": name,
             "description": str(description),
             "question": question_of(source),
+            "flow": flow_of(source, catalog, members),
             "snapshot": snapshot,
             "digest": digest_of(members),
             "author": getpass.getuser(),
@@ -94,6 +97,7 @@ class Cohorts:
             digest=row["digest"],
             author=row["author"],
             created_at=row["created_at"],
+            flow=tuple(Step(**step) for step in json.loads(row["flow"])),
         )
 
     @staticmethod
@@ -105,10 +109,12 @@ class Cohorts:
 def _insert(con: Any, made: dict[str, Any], members: list[Member]) -> None:
     question: Question = made["question"]
     con.execute(
-        "insert into cohorts (name, description, query, params, snapshot, digest, author) values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into cohorts (name, description, query, params, snapshot, digest, author, flow) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             made["name"], made["description"], question.query, json.dumps(dict(question.params), default=str),
             made["snapshot"], made["digest"], made["author"],
+            json.dumps([asdict(step) for step in made["flow"]]),
         ),
     )  # fmt: skip
     con.executemany(

@@ -95,7 +95,10 @@ class Search(Generic[Hit]):
         self._catalog = catalog
         self._query = compile_query(level, filters, text=text, labels=labels, where=where, order=order)
         self._limit = limit
+        self._order = order
         self._as_handle = as_handle
+        self._filters = dict(filters)
+        self._options = {"text": text, "labels": labels, "where": where}
         self._page_size = page
         self._pages: OrderedDict[int, list[Hit]] = OrderedDict()
 
@@ -162,6 +165,21 @@ class Search(Generic[Hit]):
         if len(found) > 1:
             raise InvalidInputError(f"more than one {self.level} matches; add filters, or take first()")
         return found[0]
+
+    def narrowing(self) -> list[tuple[str, "Search[Hit]"]]:
+        """The searches from no filter to all of them, one more at each step, each with a label that names no person."""
+        steps: list[tuple[str, dict[str, Any]]] = [("in the archive", {})]
+        given = {**self._filters, **{name: value for name, value in self._options.items() if value is not None}}
+        for name, value in given.items():
+            steps.append((_told(name, value), {**steps[-1][1], name: value}))
+        if self._limit is not None:
+            steps.append((f"the first {self._limit}", {**steps[-1][1], "limit": self._limit}))
+        return [(label, self._with(words)) for label, words in steps]
+
+    def _with(self, words: Mapping[str, Any]) -> "Search[Hit]":
+        options = {name: words[name] for name in (*self._options, "limit") if name in words}
+        filters = {name: value for name, value in words.items() if name not in options}
+        return Search(self._catalog, self.level, filters, **options, order=self._order, as_handle=self._as_handle)
 
     def df(self, *, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """All hits as a pandas DataFrame, by default without names, birth dates and ``tags``.
@@ -247,6 +265,12 @@ class Search(Generic[Hit]):
 
 class NoHitError(NotFoundError, IndexError):
     """Past the end: an error of the contract, and what Python expects of a sequence."""
+
+
+def _told(name: str, value: object) -> str:
+    if is_identifying(name):
+        return f"{name} as asked for"
+    return f"{name}: {value}" if not isinstance(value, (list, tuple)) else f"{name}: {', '.join(map(str, value))}"
 
 
 def _as_limit(limit: object) -> int | None:
