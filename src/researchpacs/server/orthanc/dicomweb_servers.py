@@ -18,7 +18,7 @@ from researchpacs.server.jobs import Handler, Run
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.bodies import body_object
 from researchpacs.server.orthanc.errors import OrthancError
-from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous
+from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.remotes import Remotes, send_all, start_sending
 
 if TYPE_CHECKING:
@@ -111,9 +111,8 @@ def _retrieve(run: Run) -> Mapping[str, Any]:
     with giving_up(waited=request["Waited"]):
         server = _server(run.job.request["Url"])
         try:
-            names = [name for one in request["Resources"] for name in _names(server, one)]
-            for number, name in enumerate(dict.fromkeys(names)):
-                run.step(number / len(names))
+            names = dict.fromkeys(name for one in request["Resources"] for name in _names(server, one))
+            for name in stepping(run, list(names)):
                 data = server.read(name, 0, None)
                 outcome = store_stream(run.pacs, BytesIO(data))
                 if outcome.kind == "refused":

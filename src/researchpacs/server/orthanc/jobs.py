@@ -1,9 +1,10 @@
 """Jobs: ``/jobs``, and how an operation becomes one: done while the client waits, or in its own time."""
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -11,14 +12,17 @@ from starlette.routing import Route
 
 from researchpacs.archive import Job, Jobs
 from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError
+from researchpacs.server.jobs import Run
 from researchpacs.server.orthanc.answers import as_json, flag
 from researchpacs.server.orthanc.errors import OrthancError, unknown_resource
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["GivenUpError", "answer_as_job", "giving_up", "is_asynchronous", "job_error", "routes"]
+__all__ = ["GivenUpError", "answer_as_job", "giving_up", "is_asynchronous", "job_error", "routes", "stepping"]
 
+T = TypeVar("T")
+_NOTE_S = 0.5
 _STATES = {
     "pending": "Pending",
     "running": "Running",
@@ -94,6 +98,16 @@ def giving_up(*, waited: bool) -> Iterator[None]:
         if waited:
             raise GivenUpError(str(error)) from error
         raise
+
+
+def stepping(run: Run, items: Sequence[T]) -> Iterator[T]:
+    """Give items one after the other, and tell twice a second how far the work is: there it can be stopped."""
+    told = float("-inf")
+    for number, item in enumerate(items):
+        if time.monotonic() - told > _NOTE_S:
+            run.step(number / len(items))
+            told = time.monotonic()
+        yield item
 
 
 def is_asynchronous(options: Mapping[str, Any], *, default: bool = False) -> bool:

@@ -24,7 +24,7 @@ from researchpacs.server.jobs import Run
 from researchpacs.server.orthanc.answers import as_json, flag
 from researchpacs.server.orthanc.bodies import body_json, body_text
 from researchpacs.server.orthanc.errors import OrthancError
-from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous
+from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.send import resources_in
 from researchpacs.server.orthanc.zips import instances_of, transcode_of
 from researchpacs.server.zips import instance_bytes
@@ -195,8 +195,7 @@ def send_all(run: Run) -> list[Stored]:
     instances = instances_of(run.pacs, request["Resources"])
     with giving_up(waited=request["Waited"]):
         server = server_in(run)
-        for number, stored in enumerate(instances):
-            run.step(number / len(instances))
+        for stored in stepping(run, instances):
             blob = run.tmp / f"{secrets.token_hex(8)}.dcm"
             try:
                 with blob.open("xb") as file:

@@ -22,7 +22,7 @@ from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.bodies import body_object
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.identifiers import UNIQUE
-from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous
+from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.modalities import modality
 from researchpacs.server.orthanc.names import LEVELS, as_level, numbered
 
@@ -140,8 +140,7 @@ def _retrieve(run: Run) -> Mapping[str, Any]:
     wanted = request["Wanted"]
     with giving_up(waited=request["Waited"]):
         peer = replace(_peer(run), calling_aet=request["LocalAet"])
-        for number, unique in enumerate(wanted):
-            run.step(number / len(wanted))
+        for unique in stepping(run, wanted):
             if run.job.kind == _MOVE:
                 move(peer, request["Level"], unique, destination=request["TargetAet"])
                 continue

@@ -13,7 +13,7 @@ from researchpacs.errors import RemoteError
 from researchpacs.server.jobs import Handler, Run
 from researchpacs.server.orthanc.bodies import body_text
 from researchpacs.server.orthanc.errors import OrthancError
-from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous
+from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.modalities import modality
 from researchpacs.server.orthanc.zips import instances_of
 
@@ -75,8 +75,8 @@ def _send(run: Run) -> Mapping[str, Any]:
         peer = replace(run.pacs.peers[request["Modality"]], calling_aet=request["LocalAet"])
         instances = instances_of(run.pacs, request["Resources"])
         failed = list[str]()
-        for number, sent in enumerate(send(peer, instances), start=1):
-            run.step(number / (len(instances) + 1))
+        # In this order: what sends has to come to its end, where it releases the association.
+        for sent, _ in zip(send(peer, instances), stepping(run, instances), strict=True):
             if not sent.ok:
                 failed.append(sent.reason)
         content = {**run.job.content, "FailedInstancesCount": len(failed), "InstancesCount": len(instances)}
