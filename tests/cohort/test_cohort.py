@@ -266,12 +266,19 @@ def test_images_without_structure_are_not_compared_but_named(pacs, make):
 
 
 def test_attrition_counts_what_each_filter_left(filled):
-    found = filled.search("series", Modality=["CT", "MR"], PatientID="P1", text="small", where="instance_count = 3")
+    found = filled.search(
+        "series",
+        Modality=["CT", "MR"],
+        SliceThickness=(None, 2.5),
+        PatientID="P1",
+        text="small",
+        where="instance_count = 3",
+    )
     flow = filled.freeze(found, name="narrowed").attrition()
     assert flow.df().to_dict("list") == {
-        "step": ["in the archive", "Modality: CT, MR", "PatientID as asked for", "text: small",
+        "step": ["in the archive", "Modality: CT, MR", "SliceThickness to 2.5", "PatientID as asked for", "text: small",
                  "where: instance_count = 3", "frozen"],
-        "patients": [2, 2, 1, 1, 1, 1], "studies": [2, 2, 1, 1, 1, 1], "series": [2, 2, 1, 1, 1, 1],
+        "patients": [2, 2, 2, 1, 1, 1, 1], "studies": [2, 2, 2, 1, 1, 1, 1], "series": [2, 2, 2, 1, 1, 1, 1],
     }  # fmt: skip
     assert "P1" not in flow.svg
     root = ElementTree.fromstring(flow.svg)

@@ -268,9 +268,15 @@ class NoHitError(NotFoundError, IndexError):
 
 
 def _told(name: str, value: object) -> str:
+    """A filter in words; who a patient is stays out."""
     if is_identifying(name):
         return f"{name} as asked for"
-    return f"{name}: {value}" if not isinstance(value, (list, tuple)) else f"{name}: {', '.join(map(str, value))}"
+    if isinstance(value, tuple) and len(value) == 2:
+        low, high = value
+        ends = [f"from {low}"] if low is not None else []
+        ends += [f"to {high}"] if high is not None else []
+        return f"{name} {' '.join(ends) or 'present'}"
+    return f"{name}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
 
 
 def _as_limit(limit: object) -> int | None:
