@@ -1,5 +1,6 @@
 """Conditions of rules are expressions over one row, and reach nothing else."""
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import researchpacs as rp
-from researchpacs.catalog import check_condition, decide, series_rows
+from researchpacs.catalog import _fence, check_condition, decide, series_rows
 from researchpacs.errors import InvalidInputError
 from researchpacs.testing import small_ct
 
@@ -129,3 +130,20 @@ def test_a_row_for_which_it_cannot_be_computed_does_not_spoil_the_others(rows: p
     verdict = decide(condition, rows)
     assert {owner.rpartition("/")[2] for owner in verdict.chosen} == {"1.2.3.4"}
     assert {owner.rpartition("/")[2] for owner in verdict.undecided} == {small_ct().SeriesInstanceUID}
+
+
+def test_rows_that_are_too_much_together_are_decided_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_fence._FENCE, "memory_limit", "40MB")
+    sizes = {"a": 8, "b": 8, "c": 60, "d": 8, "e": 8, "f": 8}
+    texts = [random.Random(name).randbytes(size << 19).hex() for name, size in sizes.items()]
+    rows = pa.table({"series_key": list(sizes), "Modality": ["CT"] * len(sizes), "tags": texts})
+    verdict = decide("Modality = 'CT' and len(tags) > 0", rows)
+    assert (verdict.chosen, verdict.undecided) == ({"a", "b", "d", "e", "f"}, {"c"})
+
+
+def test_the_page_on_routing_lists_what_a_condition_may_call() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+    listed = page.split("It may call\n\n")[1].split("\n\nand use operators")[0].split()
+    written_otherwise = {"coalesce", "list_value", "row"}
+    named = {name for name in _fence.FUNCTIONS if name[0].isalpha() and not name.startswith("to_")}
+    assert set(listed) == {name for name in named if not name.endswith("_escape")} - written_otherwise

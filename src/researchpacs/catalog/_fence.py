@@ -109,7 +109,11 @@ def check_condition(condition: str, rows: "pa.Table") -> None:
 
 def decide(condition: str, rows: "pa.Table") -> Verdict:
     """Ask for which of the rows of series a checked condition holds."""
-    with closing(_fenced(rows)) as con:
+    try:
+        fence = _fenced(rows)
+    except duckdb.Error:
+        return _halved(condition, rows)
+    with closing(fence) as con:
         try:
             found, undecided = _chosen(con, condition), set[str]()
         except InvalidInputError:
@@ -151,6 +155,15 @@ def series_rows(catalog: "Catalog", uids: Sequence[str]) -> "pa.Table":
     where = "where list_contains($uids, series.SeriesInstanceUID)"
     lines = [f"select {owner} as {OWNER}, {', '.join(chosen)}", "from series", *joins, where]
     return catalog.sql("\n".join(lines), uids=list(uids)).arrow()
+
+
+def _halved(condition: str, rows: "pa.Table") -> Verdict:
+    """Decide on rows that are too much together for what a fence may have: their attributes can be megabytes each."""
+    if rows.num_rows < 2:
+        return Verdict(frozenset(), frozenset(rows.column(OWNER).to_pylist()))
+    half = rows.num_rows // 2
+    one, two = decide(condition, rows.slice(0, half)), decide(condition, rows.slice(half))
+    return Verdict(one.chosen | two.chosen, one.undecided | two.undecided)
 
 
 def _tree(condition: str) -> dict[str, Any]:
