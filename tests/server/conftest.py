@@ -1,5 +1,9 @@
-"""A server on loopback: in a thread of the test, or as the command that people type."""
+"""Servers on loopback: ours in a thread of the test or as the command that people type, and a real Orthanc."""
 
+import io
+import json
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -7,14 +11,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import httpx
 import pytest
 import uvicorn
+from pydicom import Dataset
 from starlette.applications import Starlette
 
 Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+RealOrthanc: TypeAlias = Callable[..., AbstractContextManager[httpx.Client]]
 Started: TypeAlias = Callable[..., AbstractContextManager[list[str]]]
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 @contextmanager
@@ -55,3 +63,61 @@ def _started(home: Path, *options: object) -> Iterator[list[str]]:
 def started() -> Started:
     """Gives the lines that `researchpacs serve` prints for a home and options; it runs while a block lasts."""
     return _started
+
+
+@contextmanager
+def _real_orthanc(folder: Path, *datasets: Dataset, plugin: bool = False, **settings: Any) -> Iterator[httpx.Client]:
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if program is None or (plugin and not PLUGIN.exists()):
+        pytest.skip("a real Orthanc is missing: apt-get install orthanc orthanc-dicomweb")
+    port = free_port()
+    told = {
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)] if plugin else [],
+        **settings,
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(told))
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=quiet, stderr=quiet)
+    try:
+        # It closes idle connections after a second, sometimes just when the next request goes out.
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers={"Connection": "close"}) as client:
+            wait_until(lambda: _answers(client))
+            for ds in datasets:
+                client.post("/instances", content=file_bytes(ds)).raise_for_status()
+            yield client
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def real_orthanc(tmp_path_factory: pytest.TempPathFactory) -> RealOrthanc:
+    """Starts Debian's Orthanc with some instances, with settings of one's own, for as long as a block lasts."""
+    return lambda *datasets, **settings: _real_orthanc(tmp_path_factory.mktemp("orthanc"), *datasets, **settings)
+
+
+def file_bytes(ds: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/system").status_code == 200
+    except httpx.TransportError:
+        return False

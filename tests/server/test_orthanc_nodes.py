@@ -1,20 +1,15 @@
 """DICOM nodes over Orthanc's REST: to ask, fetch and send, beside a real Orthanc that does the same."""
 
 import json
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import httpx
 import pytest
 from orthanc_api_client import OrthancApiClient
 from pyorthanc import Modality, Orthanc
-from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs.model import Identity
@@ -23,9 +18,9 @@ from researchpacs.server.auth import Access
 from researchpacs.server.dimse import Scp, ScpOptions, start_scp
 from researchpacs.testing import small_ct
 
-pytestmark = pytest.mark.server
+from .conftest import RealOrthanc, Served, free_port, wait_until
 
-Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+pytestmark = pytest.mark.server
 
 CT = small_ct(1)
 OTHER = small_ct(3, StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4", StudyDescription="far")
@@ -61,30 +56,13 @@ def ours(tmp_path_factory: pytest.TempPathFactory, served: Served, far: Scp) -> 
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory, far: Scp) -> Iterator[httpx.Client]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
-        pytest.skip("Orthanc is missing: apt-get install orthanc")
-    folder, port, dimse_port = tmp_path_factory.mktemp("orthanc"), _free_port(), _free_port()
-    settings = {
-        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "Plugins": [],
-        "DicomPort": dimse_port, "DicomAet": "THEIRS", "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "DicomModalities": {"far": ["FAR", "127.0.0.1", far.port], "nobody": ["NOBODY", "127.0.0.1", 1]},
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=quiet, stderr=quiet)
-    try:
-        headers = {"Connection": "close"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client:
-            _wait(lambda: _answers(client))
-            for number in (1, 2):
-                client.post("/instances", content=_bytes(number)).raise_for_status()
-            far.peers.add("theirs", aet="THEIRS", host="127.0.0.1", port=dimse_port)  # type: ignore[attr-defined]
-            yield client
-    finally:
-        process.terminate()
-        process.wait(20)
+def theirs(real_orthanc: RealOrthanc, far: Scp) -> Iterator[httpx.Client]:
+    port = free_port()
+    nodes = {"far": ["FAR", "127.0.0.1", far.port], "nobody": ["NOBODY", "127.0.0.1", 1]}
+    settings = {"DicomServerEnabled": True, "DicomPort": port, "DicomAet": "THEIRS", "DicomModalities": nodes}
+    with real_orthanc(small_ct(1), small_ct(2), **settings) as client:
+        far.peers.add("theirs", aet="THEIRS", host="127.0.0.1", port=port)  # type: ignore[attr-defined]
+        yield client
 
 
 # -- as a real Orthanc ------------------------------------------------------------------------------------------------
@@ -189,7 +167,7 @@ def test_a_stored_study_shows_as_the_same_job(theirs: httpx.Client, ours: httpx.
     for client in (theirs, ours):
         options = {"Resources": [STUDY], "Asynchronous": True}
         path = client.post("/modalities/far/store", json=options).json()["Path"]
-        _wait(lambda client=client, path=path: client.get(path).json()["State"] == "Success")  # type: ignore[misc]
+        wait_until(lambda client=client, path=path: client.get(path).json()["State"] == "Success")  # type: ignore[misc]
         jobs.append(client.get(path).json())
     assert jobs[1]["Type"] == jobs[0]["Type"] == "DicomModalityStore"
     assert set(jobs[1]) == set(jobs[0])
@@ -245,7 +223,7 @@ def test_a_node_that_is_away_fails_at_once_who_waits_and_is_tried_again_for_who_
     assert answer.status_code == 500
     assert time.monotonic() - started < 5
     path = ours.post("/modalities/nobody/store", json={"Resources": [STUDY], "Asynchronous": True}).json()["Path"]
-    _wait(lambda: ours.get(path).json()["State"] == "Retry")
+    wait_until(lambda: ours.get(path).json()["State"] == "Retry")
     assert "cannot be reached" in ours.get(path).json()["ErrorDetails"]
     ours.post(path + "/cancel").raise_for_status()
 
@@ -288,31 +266,3 @@ def _known(answer: Any) -> Any:
 
 def _shape(value: Any) -> set[str]:
     return set(value) if isinstance(value, dict) else {one for one in value if isinstance(one, str)}
-
-
-def _bytes(number: int) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    small_ct(number).save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/system").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)

@@ -1,20 +1,12 @@
-"""Other servers over Orthanc's REST, ``/peers`` and ``/dicom-web/servers``, beside a real Orthanc that does the same."""
+"""Other servers by Orthanc's REST, ``/peers`` and ``/dicom-web/servers``, beside a real Orthanc that does the same."""
 
-import io
-import json
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import httpx
 import pytest
 from orthanc_api_client import OrthancApiClient
-from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs._pacs import Pacs
@@ -23,9 +15,9 @@ from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
-pytestmark = pytest.mark.server
+from .conftest import RealOrthanc, Served
 
-Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+pytestmark = pytest.mark.server
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 CT = small_ct(1)
@@ -60,32 +52,10 @@ def ours(
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory, far: tuple[str, str, Pacs]) -> Iterator[httpx.Client]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None or not PLUGIN.exists():
-        pytest.skip("Orthanc is missing: apt-get install orthanc orthanc-dicomweb")
-    folder = tmp_path_factory.mktemp("orthanc")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "Plugins": [str(PLUGIN)],
-        "DicomServerEnabled": False, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=quiet, stderr=quiet)
-    try:
-        headers = {"Connection": "close"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client:
-            _wait(lambda: _answers(client))
-            for number in (1, 2):
-                client.post("/instances", content=_bytes(number)).raise_for_status()
-            _introduce(client, far)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(20)
+def theirs(real_orthanc: RealOrthanc, far: tuple[str, str, Pacs]) -> Iterator[httpx.Client]:
+    with real_orthanc(small_ct(1), small_ct(2), plugin=True) as client:
+        _introduce(client, far)
+        yield client
 
 
 def _introduce(client: httpx.Client, far: tuple[str, str, Pacs]) -> None:
@@ -205,23 +175,3 @@ def _known(answer: Any) -> Any:
         own = ("Description", "HttpPort", "00080005")
         return {name: _known(one) for name, one in answer.items() if name not in own}
     return answer
-
-
-def _bytes(number: int) -> bytes:
-    buffer = io.BytesIO()
-    small_ct(number).save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/system").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)

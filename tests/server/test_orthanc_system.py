@@ -3,22 +3,16 @@
 import gzip
 import io
 import logging
-import shutil
-import socket
-import subprocess
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import httpx
 import pytest
 from orthanc_api_client import OrthancApiClient
 from orthanc_api_client.exceptions import Forbidden
 from pydicom import dcmread
-from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs._pacs import Pacs
@@ -27,9 +21,9 @@ from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
-pytestmark = pytest.mark.server
+from .conftest import RealOrthanc, Served, file_bytes, wait_until
 
-Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+pytestmark = pytest.mark.server
 
 CT = small_ct(1)
 STUDY = Identity("A", "", CT.StudyInstanceUID, "", "").orthanc_id("study")
@@ -39,30 +33,9 @@ INSTANCE = Identity("A", "", CT.StudyInstanceUID, CT.SeriesInstanceUID, CT.SOPIn
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
-        pytest.skip("Orthanc is missing: apt-get install orthanc")
-    folder = tmp_path_factory.mktemp("orthanc")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "orthanc.json").write_text(
-        f'{{"StorageDirectory": "{folder}", "IndexDirectory": "{folder}", "HttpPort": {port}, "Plugins": [],'
-        ' "DicomServerEnabled": false, "RemoteAccessAllowed": false, "AuthenticationEnabled": false}'
-    )
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=quiet, stderr=quiet)
-    try:
-        headers = {"Connection": "close"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as client:
-            _wait(lambda: _answers(client))
-            for number in (1, 2):
-                client.post("/instances", content=_bytes(small_ct(number))).raise_for_status()
-            yield client
-    finally:
-        process.terminate()
-        process.wait(20)
+def theirs(real_orthanc: RealOrthanc) -> Iterator[httpx.Client]:
+    with real_orthanc(small_ct(1), small_ct(2)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -150,7 +123,7 @@ def test_forgotten_changes_are_gone_and_their_numbers_do_not_come_back(
         for path in ("/changes", "/changes?last", "/changes?limit=2"):
             answer = client.get(path).json()
             assert (answer["Changes"], answer["Last"], answer["Done"]) == ([], last, True), path
-        client.post("/instances", content=_bytes(small_ct(7))).raise_for_status()
+        client.post("/instances", content=file_bytes(small_ct(7))).raise_for_status()
         assert client.get("/changes?last").json()["Last"] > last
 
 
@@ -178,7 +151,7 @@ def test_an_extended_medium_describes_its_images(ours: httpx.Client, how: str) -
     else:
         options = {"Resources": [STUDY], "Asynchronous": True}
         path = ours.post("/tools/create-media-extended", json=options).json()["Path"]
-        _wait(lambda: ours.get(path).json()["State"] == "Success")
+        wait_until(lambda: ours.get(path).json()["State"] == "Success")
         content = ours.get(f"{path}/archive").content
     extended = _directory(content)
     records = [one for one in extended.DirectoryRecordSequence if one.DirectoryRecordType == "IMAGE"]
@@ -214,23 +187,3 @@ def _metrics(client: httpx.Client) -> dict[str, float]:
 def _directory(content: bytes) -> Any:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return dcmread(io.BytesIO(archive.read("DICOMDIR")))
-
-
-def _bytes(ds: Any) -> bytes:
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/system").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)

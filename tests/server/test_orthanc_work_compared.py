@@ -1,21 +1,14 @@
 """Jobs, modification, anonymization, metadata and attachments, held against a real Orthanc that has the same."""
 
 import io
-import json
-import shutil
-import socket
-import subprocess
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.datadict import DicomDictionary
-from starlette.applications import Starlette
 
 import researchpacs as rp
 from researchpacs.model import Identity
@@ -23,9 +16,9 @@ from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
-pytestmark = pytest.mark.server
+from .conftest import RealOrthanc, Served, file_bytes, wait_until
 
-Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
+pytestmark = pytest.mark.server
 
 CT = small_ct(1)
 STUDY = Identity("A", "", CT.StudyInstanceUID, "", "").orthanc_id("study")
@@ -41,32 +34,10 @@ STRUCTURE = ("SpecificCharacterSet", "LengthToEnd", "NumberOfFrames")
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def theirs(real_orthanc: RealOrthanc) -> Iterator[httpx.Client]:
     """A real Orthanc with two instances of one series."""
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None:
-        pytest.skip("Orthanc is missing: apt-get install orthanc")
-    folder = tmp_path_factory.mktemp("orthanc")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": port, "Plugins": [],
-        "DicomServerEnabled": False, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    process = subprocess.Popen(
-        [program, str(folder / "orthanc.json")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            _wait(lambda: _answers(client))
-            for number in (1, 2):
-                client.post("/instances", content=_bytes(small_ct(number))).raise_for_status()
-            yield client
-    finally:
-        process.terminate()
-        process.wait(20)
+    with real_orthanc(small_ct(1), small_ct(2)) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +106,7 @@ def test_what_is_kept_beside_answers_alike(theirs: httpx.Client, ours: httpx.Cli
 
 
 def test_whatever_orthanc_takes_out_is_taken_out_here(theirs: httpx.Client, ours: httpx.Client) -> None:
-    file = _bytes(_everything())
+    file = file_bytes(_everything())
     was = dcmread(io.BytesIO(file))
     cleaned = []
     for client in (theirs, ours):
@@ -175,7 +146,7 @@ def _stayed(ds: Dataset, was: Dataset, tag: Any) -> bool:
 def _job(client: httpx.Client, path: str, options: dict[str, Any]) -> dict[str, Any]:
     made = client.post(path, json={**options, "Asynchronous": True}).raise_for_status().json()
     assert set(made) == {"ID", "Path"}
-    _wait(lambda: client.get(made["Path"]).json()["State"] not in ("Pending", "Running"))
+    wait_until(lambda: client.get(made["Path"]).json()["State"] not in ("Pending", "Running"))
     job: dict[str, Any] = client.get(made["Path"]).json()
     return job
 
@@ -185,23 +156,3 @@ def _shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shape(one) for name, one in value.items()}
     return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
-
-
-def _bytes(ds: Dataset) -> bytes:
-    buffer = io.BytesIO()
-    ds.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/system").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not until():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
