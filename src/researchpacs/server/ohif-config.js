@@ -33,7 +33,7 @@ window.config = {
         imageRendering: "wadors",
         thumbnailRendering: "thumbnail",
         thumbnailRequestStrategy: "fetch",
-        singlepart: "bulkdata,pdf,video",
+        singlepart: "bulkdata",
         bulkDataURI: { enabled: true },
       },
     },

@@ -65,6 +65,7 @@ def policy_of(page: bytes) -> str:
             "media-src 'self' blob:",
             "font-src 'self' data:",
             "connect-src 'self' blob: data:",
+            "frame-src blob:",
             "object-src 'self' blob:",
             "base-uri 'none'",
             "form-action 'none'",
