@@ -52,7 +52,11 @@ def common_of(all_tags: Sequence[Tags]) -> dict[str, Any]:
     """Attributes that all have, with the same value, be it nothing."""
     found = dict(all_tags[0])
     for tags in all_tags[1:]:
-        for keyword in [keyword for keyword, value in found.items() if not _is_same(tags, keyword, value)]:
+        # Neighbours mostly share the very objects, and there are a hundred of them each.
+        others = [(keyword, value, tags.get(keyword, _ABSENT)) for keyword, value in found.items()]
+        for keyword in [
+            keyword for keyword, value, other in others if other is not value and not _is_same(other, value)
+        ]:
             del found[keyword]
     return found
 
@@ -133,21 +137,23 @@ def _parents(row: Row, *names: str) -> Row:
     return {name: row[name] for name in names}
 
 
-def _is_same(tags: Tags, keyword: str, value: Any) -> bool:
-    other = tags.get(keyword, _ABSENT)
-    if other is value:
-        return True
+def _is_same(other: Any, value: Any) -> bool:
     # 1 and 1.0 are equal in Python, and two values in JSON.
-    return other == value and (isinstance(value, str) or json.dumps(other) == json.dumps(value))
+    if isinstance(value, (str, int)):
+        return type(other) is type(value) and bool(other == value)
+    return bool(other == value) and json.dumps(other) == json.dumps(value)
 
 
 def _first_of(all_tags: Sequence[Tags], wanted: Callable[[str], bool]) -> dict[str, Any]:
     """For each wanted attribute the first value there is."""
     found: dict[str, Any] = {}
+    settled: set[str] = set()
     for tags in all_tags:
-        for keyword, value in tags.items():
-            if found.get(keyword) is None and wanted(keyword):
-                found[keyword] = value
+        for keyword in tags.keys() - settled:
+            if wanted(keyword):
+                found[keyword] = tags[keyword]
+            if not wanted(keyword) or tags[keyword] is not None:
+                settled.add(keyword)
     return dict(sorted(found.items()))
 
 
