@@ -85,6 +85,24 @@ def test_a_full_disk_is_a_refusal_that_says_so(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
+def test_all_bodies_together_keep_no_more_in_memory_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_memory", module._Memory(1_000_000))
+    content = as_file(512)
+    one, two = received(tmp_path, content), received(tmp_path, content)
+    assert one.content == content
+    assert two.content is None
+    assert two.path.read_bytes() == content
+    one.discard()
+    two.discard()
+    again = received(tmp_path, content)
+    assert again.content == content, "what was forgotten counts no more"
+    again.hand_over()
+    again.discard()
+    assert module._memory.has(1_000_000)
+
+
 def test_reading_does_not_disturb_what_still_comes(tmp_path: Path) -> None:
     content = as_file(1200)
     spool = Spool(tmp_path)

@@ -25,6 +25,35 @@ IN_MEMORY = 2 << 20
 _own = threading.local()
 
 
+MOST_IN_MEMORY = 96 << 20
+"""Of all bodies that come at one time; what comes beyond goes to disk as it comes."""
+
+
+class _Memory:
+    """What the bodies of a process may keep in memory."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def has(self, size: int) -> bool:
+        return size <= self._left
+
+    def take(self, size: int) -> bool:
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
+_memory = _Memory(MOST_IN_MEMORY)
+
+
 class Spool:
     """The bytes of one body as they come: in memory while they are few, else in a file of a workspace.
 
@@ -54,7 +83,7 @@ class Spool:
 
     def waits_for_disk(self, more: int) -> bool:
         """Whether `write` of so many bytes more goes to the file."""
-        return self._memory is None or self.size + more > IN_MEMORY
+        return self._memory is None or self.size + more > IN_MEMORY or not _memory.has(more)
 
     def write(self, data: bytes | memoryview) -> None:
         """Take more bytes.
@@ -64,9 +93,9 @@ class Spool:
         OSError
             The file cannot be made or written.
         """
-        if self._memory is not None and self.waits_for_disk(len(data)):
+        if self._memory is not None and (self.size + len(data) > IN_MEMORY or not _memory.take(len(data))):
             self._fill_file(self._memory)
-            self._memory = None
+            self._forget_memory()
         if self._memory is not None:
             self._memory.write(data)
         else:
@@ -96,15 +125,21 @@ class Spool:
 
     def hand_over(self) -> None:
         """Leave the file to the archive, which gives it its place or removes it."""
-        self._memory = self._file = None
+        self._forget_memory()
+        self._file = None
 
     def discard(self) -> None:
         """Forget the bytes, and remove the file unless it was handed over."""
-        self._memory = None
+        self._forget_memory()
         if self._file is not None:
             self._file.close()
             self._file = None
             self.path.unlink(missing_ok=True)
+
+    def _forget_memory(self) -> None:
+        if self._memory is not None:
+            self._memory = None
+            _memory.give_back(self.size)
 
     def _fill_file(self, memory: io.BytesIO) -> None:
         self._file = self.path.open("xb", buffering=0)

@@ -106,6 +106,7 @@ class _Receiver:
         assert self._part is not None
         # Not durable one by one: the archive syncs all files of a batch together.
         checked = check_spool(self._part, str(self._parts), durable=False)
+        self._part.hand_over()
         self._part = None
         self._parts += 1
         self._take(checked)
