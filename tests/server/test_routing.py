@@ -174,9 +174,12 @@ def test_what_became_stable_while_nobody_routed_is_routed_later(
         pass
     pacs.ingest([small_ct(1, StudyInstanceUID="1.2", SeriesInstanceUID=f"1.2.{number}") for number in range(30)])
     pacs.archive.resources.settle(0)
+    pacs.archive.resources.forget_journal()  # as DELETE /changes does
     with run(path):
         assert {job.state for job in _done(pacs, 30)} == {"success"}
     assert len(pacs.search("series", labels="x")) == 30
+    with pacs.archive.ledger.reading() as con:
+        assert con.execute("select count(*) from stable_series").fetchone()[0] == 0
 
 
 def test_a_series_that_grows_is_routed_again(pacs: rp.Pacs, write: Any, run: Any) -> None:

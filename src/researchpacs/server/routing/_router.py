@@ -1,8 +1,8 @@
 """Turns series that have become stable into jobs, for each rule once, whatever is killed in between.
 
-The ledger's journal names the series in the order in which they became stable. For each rule the ledger keeps how far
-the journal was looked through, and notes that in the transaction that puts the jobs into the queue: none is missed, and
-none is made twice.
+The ledger lists the series in the order in which they become stable. For each rule it keeps how far the list was looked
+through, and notes that in the transaction that puts the jobs into the queue: none is missed, and none is made twice.
+The list is of its own, because clients may empty the journal that they follow.
 """
 
 import json
@@ -32,14 +32,27 @@ _MIGRATIONS = (
         seq integer not null
     ) strict, without rowid;
     """,
+    """
+    create table stable_series (
+        seq integer primary key autoincrement,
+        orthanc_id text not null
+    ) strict;
+
+    create trigger series_became_stable after insert on journal when new.kind = 'stable' and new.level = 'series' begin
+        insert into stable_series (orthanc_id) values (new.orthanc_id);
+    end;
+
+    delete from routes;
+    """,
 )
-_END = "select coalesce((select seq from sqlite_sequence where name = 'journal'), 0)"
+_END = "select coalesce((select seq from sqlite_sequence where name = 'stable_series'), 0)"
+_LINES = "select seq, orthanc_id from stable_series where seq > ? order by seq limit ?"
 _PAGE = 200
 _POLL_S = 1.0
 _log = logging.getLogger(__name__)
 
 Series = Mapping[str, str]
-"""Names of series in the ledger, with what the journal calls each: patient_key/study_uid/series_uid to an ID."""
+"""Names of series in the ledger, with what the list calls each: patient_key/study_uid/series_uid to an ID."""
 
 
 class Router:
@@ -74,10 +87,8 @@ class Router:
         self._thread.join()
 
     def look(self) -> bool:
-        """Make the jobs of a page of the journal; whether there may be more."""
-        with self._ledger.reading() as con:
-            (end,) = con.execute(_END).fetchone()
-        more = [self._look(rule, end) for rule in self._rules.rules]
+        """Make the jobs of a page of the list; whether there may be more."""
+        more = [self._look(rule) for rule in self._rules.rules]
         return any(more)
 
     def _watch(self) -> None:
@@ -97,23 +108,21 @@ class Router:
             con.executemany("insert or ignore into routes values (?, ?)", [(name, end) for name in names])
             return dict(con.execute("select rule, seq from routes").fetchall())
 
-    def _look(self, rule: Rule, end: int) -> bool:
-        since = self._reached[rule.name]
-        entries = self._pacs.archive.resources.journal(
-            since=since, until=end, limit=_PAGE, names=["stable series"]
-        )  # fmt: skip
-        full = len(entries) == _PAGE
-        reached = entries[-1].seq if full else max(end, since)
-        if entries:
-            found = _series_named(self._pacs, [entry.orthanc_id for entry in entries])
+    def _look(self, rule: Rule) -> bool:
+        with self._ledger.reading() as con:
+            lines = con.execute(_LINES, (self._reached[rule.name], _PAGE)).fetchall()
+        if not lines:
+            return False
+        reached = int(lines[-1]["seq"])
 
-            def note(con: sqlite3.Connection) -> None:
-                con.execute("update routes set seq = ? where rule = ?", (reached, rule.name))
+        def note(con: sqlite3.Connection) -> None:
+            con.execute("update routes set seq = ? where rule = ?", (reached, rule.name))
+            con.execute("delete from stable_series where seq <= (select min(seq) from routes)")
 
-            _submit(self._pacs, rule, found, also=note)
-        # Lines that are of no interest are not noted: looking at them again costs less than a write a second.
+        found = _series_named(self._pacs, [line["orthanc_id"] for line in lines])
+        _submit(self._pacs, rule, found, also=note)
         self._reached[rule.name] = reached
-        return full
+        return len(lines) == _PAGE
 
 
 def apply_rule(pacs: "Pacs", rule: Rule, *, dry_run: bool = False) -> int:
