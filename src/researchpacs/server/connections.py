@@ -24,6 +24,8 @@ STALL_S = 60.0
 LEAST_BYTES = 4_096
 MOST_HEAD_BYTES = 65_536
 """Of a head, of the frame between two chunks of a body, or of the fields behind it: what is kept in memory."""
+MOST_PIPELINED = 16
+"""Requests of one connection that wait for the answer to another."""
 MOST_CONNECTIONS = 480
 """Below uvicorn's own limit, which answers 503 to everybody."""
 _LOOKS = 4
@@ -72,6 +74,9 @@ class Connection(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise ValueError("a request names its host once")  # the parser turns it into an error of its own
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self.transport.abort()
+            raise ValueError("too many requests wait for their answers")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

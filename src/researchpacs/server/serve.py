@@ -215,8 +215,10 @@ def _run(app: "ASGIApp", listeners: list[socket.socket], address: Address, *, re
     import uvicorn
 
     from researchpacs.server.connections import Connection
+    from researchpacs.server.memory import give_back_what_is_freed
     from researchpacs.server.ready import Server
 
+    give_back_what_is_freed()
     # pydicom's warnings quote values; what is odd in an instance is in the table `issues`.
     warnings.filterwarnings("ignore", module="pydicom")
     logging.getLogger("pydicom").disabled = True

@@ -135,6 +135,22 @@ def test_floods_of_associations_and_connections_keep_nobody_out(victim: Victim) 
     victim.is_well()
 
 
+def test_requests_sent_by_the_thousand_at_once_are_answered_in_turn(victim: Victim) -> None:
+    """Pipelined, nobody waiting for the answers: each would be a task and an answer in memory."""
+    one = f"GET /tools/now HTTP/1.1\r\nHost: x\r\nAuthorization: {victim.authorization()}\r\n\r\n".encode()
+    before = victim.forget_peak()
+    with ExitStack() as held, watched(victim):
+        for _ in range(20):
+            sock = held.enter_context(victim.connect())
+            sock.settimeout(0.5)
+            try:
+                sock.sendall(one * 20_000)
+            except OSError:
+                continue  # it is not read any further, or the connection has ended
+    assert victim.peak_mb - before < 150
+    victim.is_well()
+
+
 def test_a_flood_of_wrong_passwords_costs_no_memory_and_keeps_nobody_out(tmp_path: Path, users_file: Path) -> None:
     with serving(tmp_path / "home", tmp_path / "stderr", arguments=("--users", str(users_file))) as running:
         before = running.forget_peak()

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
@@ -15,6 +16,15 @@ from .conftest import Victim, as_file
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
 
 MB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def tidy(victim: Victim) -> Iterator[None]:
+    """Leave nothing large to the attacks that follow."""
+    before = set(victim.http.get("/instances").json())
+    yield
+    made = sorted(set(victim.http.get("/instances").json()) - before)
+    assert victim.http.post("/tools/bulk-delete", json={"Resources": made}).status_code == 200
 
 
 def compressed(number: int, frames: list[bytes], syntax: str, rows: int, columns: int) -> bytes:
