@@ -1,15 +1,20 @@
 """WADO-RS gives back what was stored: bit for bit, as metadata, frame by frame."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import pixel_array
+from pydicom.uid import MPEG4HP41, VideoEndoscopicImageStorage
 
-from .conftest import Served, path_of
+import researchpacs as rp
+from researchpacs.testing import small_ct
+
+from .conftest import Served, path_of, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 """Real files break VRs, and pydicom says so when it reads them."""
@@ -171,6 +176,35 @@ def test_a_single_frame_says_how_long_it_is(served: Served, files: Files) -> Non
             assert len(parts_of(answer)) == 1
             return
     pytest.fail("no instance has a frame")
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_a_video_comes_whole_as_bulk_data(home: Path, fragments: int) -> None:
+    """Its frames are no parts of it that could be told apart."""
+    video = bytes(range(256)) * 9_000
+    ds = small_ct()
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = VideoEndoscopicImageStorage
+    ds.file_meta.TransferSyntaxUID = MPEG4HP41
+    ds.NumberOfFrames, ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = (
+        50,
+        3,
+        "YBR_PARTIAL_420",
+        0,
+    )
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit = 7
+    ds.PixelData = encapsulate([video], fragments_per_frame=fragments)
+    ds["PixelData"].VR = "OB"
+    with rp.connect(home) as pacs, serving(pacs) as running:
+        pacs.ingest(ds)
+        url = running.http.get(f"{path_of(ds)}/metadata").json()[0]["7FE00010"]["BulkDataURI"]
+        for accept in ("*/*", 'multipart/related; type="video/mp4"'):
+            ((fields, content),) = parts_of(running.http.get(url, headers={"Accept": accept}))
+            assert content == video
+            assert fields["Content-Type"] == f"video/mp4; transfer-syntax={MPEG4HP41}"
+        alone = running.http.get(url, headers={"Accept": "video/mp4"})
+        assert (alone.content, alone.headers["content-type"].partition(";")[0]) == (video, "video/mp4")
+        assert running.http.get(url, headers={"Accept": "image/jpeg"}).status_code == 406
 
 
 @pytest.mark.parametrize(

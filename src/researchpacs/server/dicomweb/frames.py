@@ -14,7 +14,7 @@ from researchpacs.dicom.native import native_bytes
 from researchpacs.errors import NotFoundError
 from researchpacs.server.budget import frame_bytes, in_turn
 from researchpacs.server.dicomweb._answers import RequestError
-from researchpacs.server.dicomweb._instance import OpenInstance
+from researchpacs.server.dicomweb._instance import CHUNK, OpenInstance
 from researchpacs.server.dicomweb._json import bulk_value
 from researchpacs.server.dicomweb._media import Wanted, wanted_by
 from researchpacs.server.dicomweb._resources import instance_url, named_instance, root_url
@@ -26,6 +26,7 @@ __all__ = ["bulk_data", "frame_numbers", "frames"]
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 _MOST_FRAMES = 100_000
+_ITEM = b"\xfe\xff\x00\xe0"
 _PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
 
 
@@ -150,9 +151,12 @@ def _pixel_data(request: Request, stored: Stored, wanted: Sequence[Wanted]) -> R
     url = f"{instance_url(root_url(request), stored)}/bulkdata/{request.path_params['path']}"
     for one in wanted:
         form = _form(stored, one)
-        if form is None or (one.multipart is False and form.media_type != BARE and count > 1):
+        whole = form is not None and form.media_type.startswith(("video/", BARE))
+        if form is None or (one.multipart is False and not whole and count > 1):
             continue
-        if form.media_type == BARE:
+        if form.media_type.startswith("video/"):
+            parts = iter([Part(form.content_type, _video(stored), location=url)])
+        elif form.media_type == BARE:
             parts = iter([Part(form.content_type, _value(stored, form), location=url)])
         else:
             parts = _parts(stored, range(count), form, instance_url(root_url(request), stored))
@@ -173,6 +177,18 @@ def _value(stored: Stored, form: _Form) -> Iterator[bytes]:
             return
         for index in range(count):
             yield _frame(instance, index, form)
+
+
+def _video(stored: Stored) -> Iterator[bytes]:
+    """The fragments one after the other: frames of a video cannot be told apart without decoding it."""
+    with OpenInstance(stored) as instance:
+        # Encapsulated pixels are always written with an explicit VR: 12 bytes before the first item (PS3.5 A.4).
+        position, is_table = stored.header_length + 12, True
+        while (item := instance.read(position, 8))[:4] == _ITEM:
+            position, end = position + 8, min(position + 8 + int.from_bytes(item[4:], "little"), stored.size)
+            if not is_table:
+                yield from (instance.read(at, min(CHUNK, end - at)) for at in range(position, end, CHUNK))
+            position, is_table = end, False
 
 
 def _not_acceptable(stored: Stored) -> RequestError:
