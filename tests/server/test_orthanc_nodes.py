@@ -147,6 +147,16 @@ def test_a_query_and_its_answers_look_alike(theirs: httpx.Client, ours: httpx.Cl
     assert ours.get(paths[1]).status_code == 404
 
 
+@pytest.mark.parametrize("body", [{}, {"StudyDescription": "f*", "Modality": "CT"}, {"PatientID": "none"}])
+def test_a_node_is_shown_as_the_same_tree(theirs: httpx.Client, ours: httpx.Client, body: dict[str, str]) -> None:
+    one, two = (client.post("/modalities/far/find", json=body).json() for client in (theirs, ours))
+    assert _known(two) == _known(one)
+    assert [[study["StudyInstanceUID"] for study in patient["Studies"]] for patient in two] == (
+        [] if body.get("PatientID") else [["1.2.3"]] if body else [["1.2.3", CT.StudyInstanceUID]]
+    )
+    assert ours.post("/modalities/far/find", json={"Rows": "1"}).status_code == 400
+
+
 @pytest.mark.parametrize("body", [lambda own: own, lambda own: json.dumps({"TargetAet": own})])
 def test_what_a_query_found_is_fetched(theirs: httpx.Client, ours: httpx.Client, body: Callable[[str], str]) -> None:
     shown = []
@@ -258,9 +268,9 @@ def test_a_job_shows_no_patient(ours: httpx.Client) -> None:
 def _known(answer: Any) -> Any:
     """An answer without the character set: Orthanc asks for one, and stands by it."""
     if isinstance(answer, list):
-        return [_known(one) for one in answer]
+        return sorted((_known(one) for one in answer), key=str)
     if isinstance(answer, dict):
-        return {name: one for name, one in answer.items() if name not in ("SpecificCharacterSet", "0008,0005")}
+        return {name: _known(one) for name, one in answer.items() if name not in ("SpecificCharacterSet", "0008,0005")}
     return answer
 
 

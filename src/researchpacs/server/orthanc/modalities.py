@@ -36,6 +36,7 @@ _ALLOWED: Mapping[str, Operation] = {
 _OPERATIONS = (
     "configuration",
     "echo",
+    "find",
     "find-worklist",
     "get",
     "move",
