@@ -33,7 +33,7 @@ window.config = {
         imageRendering: "wadors",
         thumbnailRendering: "thumbnail",
         thumbnailRequestStrategy: "fetch",
-        singlepart: "bulkdata",
+        singlepart: "bulkdata,video",
         bulkDataURI: { enabled: true },
       },
     },

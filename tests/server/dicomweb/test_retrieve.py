@@ -205,6 +205,9 @@ def test_a_video_comes_whole_as_bulk_data(home: Path, fragments: int) -> None:
         alone = running.http.get(url, headers={"Accept": "video/mp4"})
         assert (alone.content, alone.headers["content-type"].partition(";")[0]) == (video, "video/mp4")
         assert running.http.get(url, headers={"Accept": "image/jpeg"}).status_code == 406
+        shown = running.http.get(f"{path_of(ds)}/rendered")
+        assert (shown.content, shown.headers["content-type"]) == (video, "video/mp4")
+        assert running.http.get(f"{path_of(ds)}/rendered", headers={"Accept": "image/png"}).status_code == 406
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from researchpacs.server.dicomweb._syntaxes import BARE, EXPLICIT, can_become, f
 from researchpacs.server.dicomweb.retrieve import multipart_answer
 from researchpacs.server.multipart import Part, written_size
 
-__all__ = ["bulk_data", "frame_numbers", "frames"]
+__all__ = ["bulk_data", "frame_numbers", "frames", "video_stream"]
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 _MOST_FRAMES = 100_000
@@ -100,6 +100,18 @@ def frame_numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def video_stream(stored: Stored) -> Iterator[bytes]:
+    """The fragments of a video one after the other: its frames cannot be told apart without decoding it."""
+    with OpenInstance(stored) as instance:
+        # Encapsulated pixels are always written with an explicit VR: 12 bytes before the first item (PS3.5 A.4).
+        position, is_table = stored.header_length + 12, True
+        while (item := instance.read(position, 8))[:4] == _ITEM:
+            position, end = position + 8, min(position + 8 + int.from_bytes(item[4:], "little"), stored.size)
+            if not is_table:
+                yield from (instance.read(at, min(CHUNK, end - at)) for at in range(position, end, CHUNK))
+            position, is_table = end, False
+
+
 def _form(stored: Stored, wanted: Wanted) -> _Form | None:
     """The form of frames that answers one wish; None where there is none.
 
@@ -155,7 +167,7 @@ def _pixel_data(request: Request, stored: Stored, wanted: Sequence[Wanted]) -> R
         if form is None or (one.multipart is False and not whole and count > 1):
             continue
         if form.media_type.startswith("video/"):
-            parts = iter([Part(form.content_type, _video(stored), location=url)])
+            parts = iter([Part(form.content_type, video_stream(stored), location=url)])
         elif form.media_type == BARE:
             parts = iter([Part(form.content_type, _value(stored, form), location=url)])
         else:
@@ -177,18 +189,6 @@ def _value(stored: Stored, form: _Form) -> Iterator[bytes]:
             return
         for index in range(count):
             yield _frame(instance, index, form)
-
-
-def _video(stored: Stored) -> Iterator[bytes]:
-    """The fragments one after the other: frames of a video cannot be told apart without decoding it."""
-    with OpenInstance(stored) as instance:
-        # Encapsulated pixels are always written with an explicit VR: 12 bytes before the first item (PS3.5 A.4).
-        position, is_table = stored.header_length + 12, True
-        while (item := instance.read(position, 8))[:4] == _ITEM:
-            position, end = position + 8, min(position + 8 + int.from_bytes(item[4:], "little"), stored.size)
-            if not is_table:
-                yield from (instance.read(at, min(CHUNK, end - at)) for at in range(position, end, CHUNK))
-            position, is_table = end, False
 
 
 def _not_acceptable(stored: Stored) -> RequestError:
