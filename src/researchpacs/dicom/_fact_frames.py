@@ -11,7 +11,7 @@ from researchpacs.dicom.pixels import PixelLayout, layout_of
 from researchpacs.dicom.scan import Scan
 from researchpacs.errors import PixelDataError
 
-__all__ = ["FrameReader", "frame_problems"]
+__all__ = ["PLACING", "FrameReader", "frame_problems"]
 
 _GROUPS = frozenset(("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector"))
 _SHARED = frozenset(
@@ -21,6 +21,8 @@ _SHARED = frozenset(
     HighBit PixelRepresentation FloatPixelData DoubleFloatPixelData
     """.split()  # noqa: SIM905 - a table of words reads better than quotes
 )
+PLACING = _GROUPS | _SHARED | {"ImagePositionPatient", "InstanceNumber"}
+"""Attributes that frames are made of."""
 _MOST = 2000
 _NO_FRAMES = pack([], None)
 

@@ -26,6 +26,10 @@ __all__ = ["Walked", "quickwalk", "walk_quickly"]
 
 _META = 0x0002FFFF
 _ENTRY = 3
+_PIXELS, _AT = 6, 7
+_NEAR = 4096
+"""A walk that stops closer to the end of its block may have stopped for want of bytes."""
+_LONG_BLOCK = 65_536
 
 
 @dataclass(slots=True)
@@ -67,9 +71,12 @@ def walk_quickly(window: Window, wanted: frozenset[int]) -> Walked | None:
     """
     if quickwalk is None:
         return None
-    found = quickwalk.walk(window.data, window.size, _sorted(wanted), _sequences(), _creators())
+    found = _walk_block(window, wanted)
     if found is None:
         return None
+    if found[_PIXELS] is None and len(window.data) < found[_AT] + _NEAR < window.size:
+        window.hold(0, min(_LONG_BLOCK, window.size))  # a long header: it may be walked to its end in a longer block
+        found = _walk_block(window, wanted) or found
     syntax, start, elements, vrs, texts, doubtful, pixels, at, previous, table = found
     walked = Walked(
         transfer_syntax_uid=syntax,
@@ -87,6 +94,10 @@ def walk_quickly(window: Window, wanted: frozenset[int]) -> Walked | None:
     if at < window.size:
         _walk_on(walked, window, wanted, at, previous)
     return walked
+
+
+def _walk_block(window: Window, wanted: frozenset[int]) -> Any:
+    return quickwalk.walk(window.data, window.size, _sorted(wanted), _sequences(), _creators())
 
 
 def _walk_on(walked: Walked, window: Window, wanted: frozenset[int], at: int, previous: int) -> None:

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from researchpacs.dicom._fact_frames import FrameReader
+from researchpacs.dicom._fact_frames import PLACING, FrameReader
 from researchpacs.dicom._plain_values import plain_json
 from researchpacs.dicom._walk_quick import quickwalk
 from researchpacs.dicom._walk_tags import LONG_FORM, SHORT_FORM, VR_FORMS
@@ -113,12 +113,14 @@ class FactReader:
         for at in missing:
             tag, start, end = numbers[3 * at : 3 * at + 3]
             entries[at] = self._decode(context, tag, header[start:end], implicit=implicit)
-        if any(entry.problems for entry in entries) or not self._is_unique(tags, entries):
+        odd = [entry for entry in entries if entry.problems]
+        if any(entry.name in PLACING for entry in odd) or not self._is_unique(tags, entries):
             return None
         kind = self._kind((found.text("SeriesInstanceUID"), tags), entries)
         differ = [new.pair for new, old in zip(entries, kind.entries, strict=True) if new is not old]
         frames, problems = self._frames.read(found, tags, entries, read)
         self._forget()
+        problems += [problem for entry in odd for problem in entry.problems]
         return Facts(kind.base, f"{{{','.join(differ)}}}", tuple(problems), frames)
 
     def _is_unique(self, tags: bytes, entries: list[_Entry]) -> bool:
