@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from researchpacs import datasets, errors, reconstruct
+    from researchpacs import datasets, errors, features, reconstruct
     from researchpacs._pacs import Pacs, connect, show_versions, view
     from researchpacs.annotation import Measurement
     from researchpacs.convert import to_dicom
@@ -37,6 +37,7 @@ __all__ = [
     "connect",
     "datasets",
     "errors",
+    "features",
     "from_sitk",
     "open_volume",
     "read_volume",
@@ -57,6 +58,7 @@ _HOMES = {
     "connect": "_pacs",
     "datasets": "datasets",
     "errors": "errors",
+    "features": "features",
     "from_sitk": "volume",
     "open_volume": "volume",
     "read_volume": "volume",
@@ -66,7 +68,7 @@ _HOMES = {
     "to_dicom": "convert",
     "view": "_pacs",
 }
-_MODULES = {"codes", "datasets", "errors", "reconstruct"}
+_MODULES = {"codes", "datasets", "errors", "features", "reconstruct"}
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
