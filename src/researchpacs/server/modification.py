@@ -117,7 +117,9 @@ def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_
         else:
             apply_rules(ds, modification.rules, new_uid=new_uid)
         made = _written(ds, stored)
-    identity = (str(ds.get("PatientID") or ""), ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    # Real files lack any of them.
+    names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    identity = tuple(str(ds.get(name) or "") for name in names)
     old = stored.identity
     if identity == (old.patient_id, old.study_uid, old.series_uid, old.sop_uid):
         raise InvalidInputError(
@@ -182,7 +184,8 @@ def _written(ds: Dataset, stored: Stored) -> bytes:
     syntax = stored.transfer_syntax_uid
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = UID(syntax)
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    # Real files have it in their File Meta Information only.
+    ds.file_meta.MediaStorageSOPClassUID = UID(str(ds.get("SOPClassUID") or stored.sop_class_uid))
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     ds.preamble = bytes(128)

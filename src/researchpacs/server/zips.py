@@ -15,7 +15,7 @@ from researchpacs.archive import Stored
 from researchpacs.dicom.header import read_header
 from researchpacs.dicom.media import write_directory
 from researchpacs.dicom.preamble import safe_preamble
-from researchpacs.errors import PixelDataError
+from researchpacs.errors import InvalidInputError, PixelDataError
 from researchpacs.server.transcoding import transcoded
 
 if TYPE_CHECKING:
@@ -127,7 +127,13 @@ def media_members(
         As for `write_directory`.
     """
     headers = (_header(pacs, stored, to) for stored in instances)
-    directory, names = write_directory(headers, tmp, extended=extended)
+    try:
+        directory, names = write_directory(headers, tmp, extended=extended)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Its message may quote a value.
+        raise InvalidInputError(
+            "an instance lacks what a DICOMDIR needs of it, such as its SOP class; take an archive instead of a medium"
+        ) from error
     moment = max((_moment(stored) for stored in instances), default=(1980, 1, 1, 0, 0, 0))
     yield Member("DICOMDIR", lambda: iter([directory]), moment, deflate=True)
     for stored in instances:

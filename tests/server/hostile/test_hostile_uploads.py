@@ -240,3 +240,19 @@ def test_an_executable_preamble_goes_out_blank_by_every_way(victim: Victim, prea
     accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
     several = victim.http.get(f"/dicom-web/studies/{uids[0]}", headers={"Accept": accept})
     assert preamble + bytes(64) not in several.content
+
+
+def test_an_instance_without_sop_class_in_its_data_set_is_told_of_or_made_whole(victim: Victim) -> None:
+    """It stands in the File Meta Information alone, as a flipped bit in a C-STORE may leave it."""
+    ds = dcmread(io.BytesIO(as_file(8_000, PatientID="LACKS")))
+    del ds.SOPClassUID
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    answer = victim.http.post("/instances", content=buffer.getvalue())
+    assert answer.status_code == 200
+    patient, name = answer.json()["ParentPatient"], answer.json()["ID"]
+    assert victim.http.post(f"/patients/{patient}/anonymize", json={}).status_code == 200
+    assert victim.http.post(f"/instances/{name}/modify", json={"Remove": ["PatientName"]}).status_code == 200
+    assert victim.http.get(f"/patients/{patient}/media").status_code in (200, 400)
+    assert victim.http.get(f"/patients/{patient}/archive").status_code == 200
+    victim.is_well()

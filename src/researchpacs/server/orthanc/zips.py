@@ -1,5 +1,6 @@
 """Zip archives: ``/{level}/{id}/archive`` and ``media``, ``/tools/create-archive`` and ``create-media``."""
 
+import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -139,7 +140,9 @@ def _answer(
         return answer_as_job(pacs, kind, request, options=options)
     headers = {"Content-Disposition": f'attachment; filename="{_header_safe(filename)}"'}
     chunks = _streamed(pacs, kind, instances, to, extended=extended)
-    return StreamingResponse(chunks, media_type="application/zip", headers=headers)
+    # The first is made now: what is wrong with it is still an answer then.
+    begun = itertools.chain([next(chunks)], chunks)
+    return StreamingResponse(begun, media_type="application/zip", headers=headers)
 
 
 def _streamed(
