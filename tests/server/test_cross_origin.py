@@ -6,10 +6,12 @@ import httpx
 import pytest
 
 import researchpacs as rp
+from researchpacs.archive.question import Question
 from researchpacs.errors import InvalidInputError
 from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.server.cross_origin import as_origin
+from researchpacs.testing import small_ct
 
 from .conftest import Served
 
@@ -58,3 +60,20 @@ def test_the_first_question_is_answered_without_a_password_and_for_the_door_alon
             httpx.get(system, headers={"Origin": VIEWER, "Authorization": "Bearer a-token"}),
         ):
             assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.server
+def test_a_page_of_a_named_origin_changes_nothing_behind_another_door(served: Served, home: Path) -> None:
+    """Such a request is sent without a first question, with the password that the browser keeps."""
+    page = {"Origin": VIEWER, "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+    with rp.connect(home) as pacs:
+        pacs.ingest(small_ct(0))
+        (name,) = pacs.archive.resources.names(Question("instance"))
+        with served(create_app(pacs, access=Access(token="a-token"), origins=(VIEWER,))) as url:
+            with httpx.Client(base_url=url, auth=("anybody", "a-token"), headers=page) as browser:
+                sent = browser.post("/tools/bulk-delete", content=f'{{"Resources": ["{name}"]}}')
+                asked = browser.post("/dicom-web/servers/x/stow", content=f'"{name}"')
+                stored = browser.post("/dicom-web/studies", content="nothing")
+            assert (sent.status_code, asked.status_code) == (403, 403)
+            assert stored.status_code == 415
+        assert pacs.archive.resources.names(Question("instance")) == [name]

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from researchpacs.server import dicomweb, openapi, orthanc
 from researchpacs.server.auth import Access, AccessMiddleware
 from researchpacs.server.bugs import BugMiddleware
-from researchpacs.server.cross_origin import CrossOriginMiddleware
+from researchpacs.server.cross_origin import CrossOriginMiddleware, is_shared
 from researchpacs.server.jobs import JobRunner
 from researchpacs.server.limits import Limits, LimitsMiddleware
 from researchpacs.server.slashes import TrailingSlashMiddleware
@@ -62,7 +62,7 @@ def create_app(
             *([Middleware(CrossOriginMiddleware, origins=origins)] if origins else []),
             Middleware(TrailingSlashMiddleware),
             Middleware(LimitsMiddleware, limits=limits),
-            Middleware(AccessMiddleware, access=access, origins=frozenset(origins)),
+            Middleware(AccessMiddleware, access=access, origins=lambda scope: origins if is_shared(scope) else ()),
             Middleware(BugMiddleware),
         ],
         exception_handlers=orthanc.HANDLERS,

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -129,10 +129,12 @@ class AccessMiddleware:
     access
         Who may come in.
     origins
-        Web pages of other origins that may change something; every other page is kept from that.
+        Gives the other origins whose web pages may change something by a request; every other page is kept from that.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, origins: Collection[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, origins: Callable[[Scope], Collection[str]] = lambda _: ()
+    ) -> None:
         self.app = app
         self.access = access
         self.origins = origins
@@ -146,7 +148,7 @@ class AccessMiddleware:
             return
         headers = Headers(scope=scope)
         answer: Response | None
-        if comes_from_elsewhere(scope["method"], headers, self.origins):
+        if comes_from_elsewhere(scope["method"], headers, self.origins(scope)):
             answer = Response("a web page of another origin may not change anything here", 403, None, "text/plain")
         elif self.access.is_open:
             answer = None if names_this_machine(headers) else Response(_REBOUND, 403, None, "text/plain")

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from researchpacs.errors import InvalidInputError
 from researchpacs.server.dicomweb import ROOT
 
-__all__ = ["CrossOriginMiddleware", "as_origin"]
+__all__ = ["CrossOriginMiddleware", "as_origin", "is_shared"]
 
 _SCHEMES = ("http", "https")
 
@@ -41,6 +41,13 @@ def as_origin(text: str) -> str:
     return f"{parts.scheme}://{name}" + ("" if port in (None, default) else f":{port}")
 
 
+def is_shared(scope: Scope) -> bool:
+    """Whether a request is for what pages of named origins may ask."""
+    path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+    # What we send to other servers, and fetch from them, is no page's business.
+    return f"{path}/".startswith((f"{ROOT}/", "/wado/")) and not f"{path}/".startswith(f"{ROOT}/servers/")
+
+
 class CrossOriginMiddleware:
     """Answers the browser's question whether a page may ask, and lets the page read what comes.
 
@@ -66,8 +73,5 @@ class CrossOriginMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        # What we send to other servers, and fetch from them, is no page's business.
-        shared = f"{path}/".startswith((f"{ROOT}/", "/wado/")) and not f"{path}/".startswith(f"{ROOT}/servers/")
-        app = self.asked if shared else self.app
+        app = self.asked if is_shared(scope) else self.app
         await app(scope, receive, send)
