@@ -304,6 +304,30 @@ def test_a_home_can_be_restored_where_a_restore_was_broken_off(pacs: rp.Pacs, ba
         assert again.verify().problems == ()
 
 
+def test_a_restore_that_comes_late_leaves_what_another_has_completed(
+    pacs: rp.Pacs, backup: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pacs.backup(backup)
+    prepare, found = Home.prepare, list[int]()
+
+    def slowly(path: Path) -> Home:
+        """Another process restores between this one's look at the folder and its lock."""
+        made = prepare(path)
+        if not found:
+            found.append(0)
+            found[0] = restore(backup, new).instances
+            with rp.connect(new) as other:
+                other.ingest(small_ct(COUNT))
+        return made
+
+    monkeypatch.setattr(Home, "prepare", slowly)
+    with pytest.raises(InvalidInputError, match="not empty"):
+        restore(backup, new)
+    assert found == [COUNT]
+    with rp.connect(new) as other:
+        assert other.verify().checked == COUNT + 1
+
+
 def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "researchpacs", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -98,14 +98,15 @@ def restore(
     except Timeout:
         raise ConflictError(f"another process restores into {home} right now") from None
     try:
+        Home.prepare(home)  # once more: another process may have completed it before the lock was ours
         with telling_disk_errors(home), place.workspace() as tmp:
             _refuse_too_little_space(home, manifest)
             _take_ledger(folder, place, manifest, tmp=tmp)
             report = _fill(place, folder, manifest, tmp, leave_out_damaged=leave_out_damaged, progress=progress)
+        place.complete()
         Path(lock.lock_file).unlink()
     finally:
         lock.release()
-    place.complete()
     Home.open(home)
     return report
 
