@@ -240,6 +240,7 @@ def test_a_pattern_cannot_keep_the_server_busy(victim: Victim) -> None:
 
 def test_bodies_that_grow_in_memory_are_refused(victim: Victim) -> None:
     one = victim.http.get("/instances").json()[0]
+    assert victim.http.put("/peers/nobody", json={"Url": "http://localhost:9/"}).status_code == 200
     before = victim.forget_peak()
     for body in (
         b"[" * 8_000_000,
@@ -247,12 +248,14 @@ def test_bodies_that_grow_in_memory_are_refused(victim: Victim) -> None:
         b'{"a":' * 2_000_000,
         b"[1" + b",1" * 7_000_000,
     ):
-        for path in ("/tools/find", "/tools/bulk-delete", f"/instances/{one}/modify"):
+        for path in ("/tools/find", "/tools/bulk-delete", f"/instances/{one}/modify", "/peers/nobody/store"):
             assert victim.http.post(path, content=body).status_code in (400, 413)
     for path in ("/tools/find", f"/instances/{one}/modify", f"/instances/{one}/metadata/1024"):
         method = "PUT" if "metadata" in path else "POST"
         assert victim.http.request(method, path, content=(bytes(1 << 20) for _ in range(40))).status_code == 413
+    assert victim.http.post("/peers/nobody/store", content=b'["\\ud800"]').status_code == 400
     assert victim.peak_mb - before < 200
+    assert victim.http.delete("/peers/nobody").status_code == 200
     victim.is_well()
 
 

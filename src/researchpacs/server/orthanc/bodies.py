@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from researchpacs.server.orthanc.errors import OrthancError
 
-__all__ = ["body_chunks", "body_json", "body_object", "body_text"]
+__all__ = ["body_chunks", "body_json", "body_object", "body_or_word", "body_text"]
 
 _BAD_JSON = (14, "Cannot parse a JSON document")
 _MOST_VALUES = 500_000
@@ -41,18 +41,19 @@ def body_json(request: Request) -> Any:
     text = body_text(request)
     if not text.strip():
         return {}
-    if sum(text.count(mark) for mark in ",[{") > _MOST_VALUES:
-        raise OrthancError(413, f"the body holds more than {_MOST_VALUES} values")
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-        if "\\ud" in text.lower():
-            # An escape may be half of a surrogate pair, which is no text that anything is compared with or stored as.
-            json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise OrthancError(400, "the body holds text that is no Unicode", orthanc=_BAD_JSON) from error
+        return _parsed(text)
     except (ValueError, RecursionError) as error:
         raise OrthancError(400, "the body has to be JSON", orthanc=_BAD_JSON) from error
-    return found
+
+
+def body_or_word(request: Request) -> Any:
+    """The body as JSON; the text itself where it is none, as an empty one."""
+    text = body_text(request).strip()
+    try:
+        return _parsed(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def body_object(request: Request) -> dict[str, Any]:
@@ -60,6 +61,20 @@ def body_object(request: Request) -> dict[str, Any]:
     found = body_json(request)
     if not isinstance(found, dict):
         raise OrthancError(400, "the body has to be a JSON object", orthanc=_BAD_JSON)
+    return found
+
+
+def _parsed(text: str) -> Any:
+    """Read JSON; ValueError or RecursionError where it is none, OrthancError where it may not be."""
+    if sum(text.count(mark) for mark in ",[{") > _MOST_VALUES:
+        raise OrthancError(413, f"the body holds more than {_MOST_VALUES} values")
+    found = json.loads(text, parse_constant=_refuse_constant)
+    if "\\ud" in text.lower():
+        # An escape may be half of a surrogate pair, which is no text that anything is compared with or stored as.
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise OrthancError(400, "the body holds text that is no Unicode", orthanc=_BAD_JSON) from error
     return found
 
 

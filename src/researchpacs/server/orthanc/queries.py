@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from researchpacs.model import Level
 from researchpacs.server.orthanc.answers import as_json, as_text, flag
-from researchpacs.server.orthanc.bodies import body_object, body_text
+from researchpacs.server.orthanc.bodies import body_object, body_or_word
 from researchpacs.server.orthanc.dataset import as_tags, form_of_tags, text_of
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.identifiers import UNIQUE, identifier_of
@@ -182,7 +182,7 @@ def _content(request: Request, query: _Query) -> Response:
 
 
 def _retrieve(pacs: "Pacs", request: Request, query: _Query, answers: list[Dataset]) -> Response:
-    options = retrieve_options(body_text(request))
+    options = retrieve_options(body_or_word(request))
     above = LEVELS[: LEVELS.index(query.level) + 1]
     wanted: list[dict[str, Any]] = []
     for ds in answers:

@@ -22,7 +22,7 @@ from researchpacs.archive._remote_server import Server
 from researchpacs.errors import RemoteError
 from researchpacs.server.jobs import Run
 from researchpacs.server.orthanc.answers import as_json, flag
-from researchpacs.server.orthanc.bodies import body_json, body_text
+from researchpacs.server.orthanc.bodies import body_json, body_or_word
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.send import resources_in
@@ -173,7 +173,7 @@ def start_sending(
     default
         Whether the job is asynchronous where the client says nothing.
     """
-    names, options = resources_in(body_text(request))
+    names, options = resources_in(body_or_word(request))
     instances = instances_of(pacs, names)
     wanted = {
         "Url": remote.address.url,

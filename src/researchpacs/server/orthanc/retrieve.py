@@ -4,7 +4,6 @@ C-MOVE names who shall receive it, by default our own node, which then has to ru
 that asks.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -51,14 +50,9 @@ def routes(pacs: "Pacs") -> list[Route]:
     ]
 
 
-def retrieve_options(text: str) -> dict[str, Any]:
+def retrieve_options(body: object) -> dict[str, Any]:
     """Read the body of a request to retrieve: an object, or nothing but the AE title of the receiver."""
-    try:
-        found = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        found = text.strip()
-    if isinstance(found, str):
-        found = {"TargetAet": found}
+    found = {"TargetAet": body} if isinstance(body, str) else body
     if not isinstance(found, dict):
         raise OrthancError(400, "an object, or the AE title of the receiver is expected", orthanc=(15, "Bad format"))
     return found

@@ -1,6 +1,5 @@
 """Send to DICOM nodes as jobs: ``/modalities/{name}/store``."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from starlette.routing import Route
 
 from researchpacs.errors import RemoteError
 from researchpacs.server.jobs import Handler, Run
-from researchpacs.server.orthanc.bodies import body_text
+from researchpacs.server.orthanc.bodies import body_or_word
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.jobs import answer_as_job, giving_up, is_asynchronous, stepping
 from researchpacs.server.orthanc.modalities import modality
@@ -30,7 +29,7 @@ def routes(pacs: "Pacs") -> list[Route]:
 
     def store(request: Request) -> Response:
         peer = modality(pacs, request.path_params["name"])
-        names, options = resources_in(body_text(request))
+        names, options = resources_in(body_or_word(request))
         instances = instances_of(pacs, names)
         local = str(options.get("LocalAet") or peer.calling_aet)
         wanted = {
@@ -52,16 +51,12 @@ def routes(pacs: "Pacs") -> list[Route]:
     return [Route("/modalities/{name}/store", store, methods=["POST"])]
 
 
-def resources_in(text: str) -> tuple[list[str], dict[str, Any]]:
+def resources_in(body: object) -> tuple[list[str], dict[str, Any]]:
     """Read what is to be sent: one name, a list of names, or an object with ``Resources`` and options."""
-    try:
-        found = json.loads(text) if text.strip() else []
-    except (ValueError, RecursionError):
-        found = text.strip()
-    options = found if isinstance(found, dict) else {}
-    names: object = options.get("Resources", options.get("Resource")) if isinstance(found, dict) else found
+    options = body if isinstance(body, dict) else {}
+    names: object = options.get("Resources", options.get("Resource")) if isinstance(body, dict) else body
     if isinstance(names, str):
-        names = [names]
+        names = [names] if names else []
     if not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
         raise OrthancError(400, "names of resources are expected", orthanc=(15, "Bad file format"))
     return list(names), options
