@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -193,6 +194,21 @@ def test_a_second_file_of_a_referenced_instance_is_compared_in_full(
     report = _ingest(archive, [other], copy=True)
     assert (report.duplicates, report.conflicts) == (1, 1)
     assert archive.read(small_ct(2).SOPInstanceUID) == (nas / "2").read_bytes()
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["read in full", "never read in full"])
+def test_a_copy_of_a_referenced_instance_is_kept(archive: EmbeddedArchive, nas: Path, read: bool) -> None:
+    _ingest(archive, [nas], copy=False)
+    if read:
+        archive.verify()
+    content = (nas / "2").read_bytes()
+    report = _ingest(archive, [nas], copy=True)
+    assert (report.stored, report.duplicates, report.conflicts) == (0, 3, 0)
+    shutil.rmtree(nas)
+    assert archive.read(small_ct(2).SOPInstanceUID) == content
+    found = archive.verify()
+    assert (found.checked, found.problems, found.leftovers) == (3, (), ())
+    assert not list(archive.home.tmp.rglob("*.part"))
 
 
 def test_a_referenced_file_that_changed_is_not_read(archive: EmbeddedArchive, nas: Path) -> None:

@@ -145,6 +145,10 @@ class Batch:
             self._tell(new, "refused", verdict.reason)
         elif not verdict.same:
             self._keep_aside(con, verdict.new, verdict.reason)
+        elif verdict.identical and _takes_in(old, new):
+            # Whoever sends bytes may let go of theirs: a file that is somebody else's is no place to keep them.
+            self._keep(con, verdict.new, old.issues)
+            self._tell(new, "duplicate", "kept from now on; before, there was a reference to a file elsewhere")
         elif verdict.identical and not is_intact(old):
             self._keep(con, verdict.new, old.issues)
             self._tell(new, "duplicate", "took the place of a stored file that was missing or altered")
@@ -246,7 +250,11 @@ def is_disk_full(error: Exception) -> bool:
 def is_evident_duplicate(old: Stored | None, new: Incoming) -> bool:
     """Whether the ledger alone shows that nothing of a new instance has to be kept."""
     verdict = _at_once(old, new) if old else None
-    return verdict is not None and verdict.same
+    return old is not None and verdict is not None and verdict.same and not _takes_in(old, new)
+
+
+def _takes_in(old: Stored, new: Incoming) -> bool:
+    return old.reference is not None and new.blob is not None
 
 
 def _content(one: Stored | Incoming) -> tuple[object, ...]:

@@ -121,13 +121,19 @@ def _rest(port: int, method: str, path: str, body: object = None) -> dict[str, o
     return found
 
 
-def test_orthanc_is_told_what_is_kept_and_what_is_not(scp: Scp, pacs: rp.Pacs, orthanc: tuple[int, int]) -> None:
+def test_orthanc_is_told_what_is_kept_and_what_is_not(
+    scp: Scp, pacs: rp.Pacs, orthanc: tuple[int, int], tmp_path: Path
+) -> None:
     http, dicom = orthanc
     pacs.ingest([small_ct(1), small_ct(2)])
+    for number in (4, 5):
+        small_ct(number).save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+        pacs.ingest(tmp_path / f"{number}.dcm", copy=False)
+    pacs.ingest(small_ct(5))
     pacs.peers.add("orthanc", aet="ORTHANC", host="127.0.0.1", port=dicom)
     _rest(http, "PUT", "/modalities/ours", {"AET": scp.aet, "Host": "127.0.0.1", "Port": scp.port})
     Path(pacs.archive.locate([small_ct(2).SOPInstanceUID])[0].path).unlink()
-    asked = [{"SOPClassUID": CT, "SOPInstanceUID": small_ct(number).SOPInstanceUID} for number in (1, 2, 3)]
+    asked = [{"SOPClassUID": CT, "SOPInstanceUID": small_ct(number).SOPInstanceUID} for number in range(1, 6)]
     started = _rest(http, "POST", "/modalities/ours/storage-commitment", {"DicomInstances": asked})
     for _ in range(100):
         report = _rest(http, "GET", str(started["Path"]))
@@ -135,9 +141,11 @@ def test_orthanc_is_told_what_is_kept_and_what_is_not(scp: Scp, pacs: rp.Pacs, o
             break
         time.sleep(0.1)
     assert report["Status"] == "Failure"
-    assert [one["SOPInstanceUID"] for one in report["Success"]] == [small_ct(1).SOPInstanceUID]  # type: ignore[index]
+    kept = {one["SOPInstanceUID"] for one in report["Success"]}  # type: ignore[index]
+    assert kept == {small_ct(1).SOPInstanceUID, small_ct(5).SOPInstanceUID}
     failures = {one["SOPInstanceUID"]: one["FailureReason"] for one in report["Failures"]}  # type: ignore[index]
-    assert failures == {small_ct(2).SOPInstanceUID: 0x0110, small_ct(3).SOPInstanceUID: 0x0112}
+    reasons = {2: 0x0110, 3: 0x0112, 4: 0x0110}
+    assert failures == {small_ct(number).SOPInstanceUID: reason for number, reason in reasons.items()}
 
 
 def test_a_caller_that_is_no_peer_is_told_over_its_own_association(scp: Scp, pacs: rp.Pacs) -> None:

@@ -1,8 +1,9 @@
 """Storage commitment, push model (PS3.4 annex J): whether the archive keeps what somebody sent.
 
-An instance is committed when the ledger has it and its file is there, whole. The answer to the N-ACTION only says that
-the question was understood; what is kept is told by an N-EVENT-REPORT (PS3.4 J.3.3): to a caller that is a peer over an
-association of ours, by a job that tries again where the peer is away; to anybody else over its own association.
+An instance is committed when the ledger has it and its file is there, whole, and the archive's own. The answer to the
+N-ACTION only says that the question was understood; what is kept is told by an N-EVENT-REPORT (PS3.4 J.3.3): to a
+caller that is a peer over an association of ours, by a job that tries again where the peer is away; to anybody else
+over its own association.
 """
 
 from collections.abc import Mapping
@@ -123,7 +124,8 @@ def _failure(stored: list[Stored], sop_class_uid: str) -> int | None:
         return _NO_SUCH_INSTANCE
     if all(one.sop_class_uid != sop_class_uid for one in stored):
         return _CLASS_INSTANCE_CONFLICT
-    return None if all(is_intact(one) for one in stored) else _PROCESSING_FAILURE
+    # A file that is only referred to is somebody else's: nobody here can promise to keep it.
+    return None if all(is_intact(one) and one.reference is None for one in stored) else _PROCESSING_FAILURE
 
 
 def _tell(association: Association, context: Context, report: Dataset) -> None:
