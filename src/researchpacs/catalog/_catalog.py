@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactions
 from researchpacs.catalog._errors import telling_sql_errors
+from researchpacs.catalog._features import FEATURES, FeatureTables
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach, attach_statement, engine
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
@@ -62,6 +63,7 @@ class Catalog:
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
         self._opening = threading.Lock()
+        self._features = FeatureTables(home.features)
         self._scratch = ExitStack()
         self._workspace: Path | None = None
         self._closed = False
@@ -73,6 +75,11 @@ class Catalog:
     def has_labels(self) -> bool:
         """Whether the archive's labels can be asked for."""
         return "label-feed" in self._archive.capabilities
+
+    @property
+    def features(self) -> Path:
+        """The folder of computed features; each Parquet file in it is a table ``features_<name>``."""
+        return self._home.features
 
     # -- ask -----------------------------------------------------------------------------------------------------------
 
@@ -100,6 +107,7 @@ class Catalog:
         with self._using, telling_sql_errors(query, con := self._at_home()):
             refuse_transactions(query)
             self._astray = may_stray(query)
+            self._features.show(con, query)
             relation = con.sql(query, params=bound) if bound else con.sql(query)
             touches_persons = self._touches_persons(query)
             return Result(relation, con, self._using, query=query, params=bound, touches_persons=touches_persons)
@@ -125,7 +133,13 @@ class Catalog:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
         self.catch_up()
-        return _open_reader(self._home, self._spill())
+        con = _open_reader(self._home, self._spill())
+        try:
+            FeatureTables(self._home.features).show(con)
+        except ResearchPacsError:
+            con.close()
+            raise
+        return con
 
     def frames(self, series_uid: str) -> "list[Frame]":
         """All frames of a series, ready to be placed, found and decoded.
@@ -162,13 +176,17 @@ class Catalog:
                 [NAME],
             )
             found = columns.fetchall()
+            self._features.show(self._reader())
+            features = self._features.columns(self._reader())
         # A lake has no place for comments on views: theirs stand where the views are made.
         known = {(table.name, one.name): one.comment for table in tables().values() for one in table.columns}
         order = {name: at for at, name in enumerate(tables())}
         found.sort(key=lambda row: order.get(row[0], len(order)))
+        comments = {name: tables()[name].comment for name in dict.fromkeys(row[0] for row in found) if name in tables()}
         return Schema(
-            {name: tables()[name].comment for name in dict.fromkeys(row[0] for row in found) if name in tables()},
-            [(table, name, kind, comment or known.get((table, name), "")) for table, name, kind, comment in found],
+            comments | {row[0]: FEATURES for row in features},
+            [(table, name, kind, comment or known.get((table, name), "")) for table, name, kind, comment in found]
+            + features,
         )
 
     def attach_sql(self) -> str:

@@ -123,6 +123,59 @@ class Part(Sequence[Any]):
         ]
         return pd.DataFrame(rows)
 
+    def map(
+        self,
+        function: Callable[[Any], Mapping[str, Any]],
+        *,
+        on_irregular: str = "raise",
+        client: Any = None,
+        save: str | None = None,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> "pd.DataFrame":
+        """Run a function on the volume of each series; a series that fails is a row with an error.
+
+        Parameters
+        ----------
+        function
+            Takes a volume in memory, as `read_volume` gives it, and returns a dict of numbers, texts, bools or None.
+        on_irregular
+            As in `read_volume`.
+        client
+            A ``distributed.Client``; its workers open the archive themselves. Threads of this process unless given.
+        save
+            Keep the results as they come, under this name (a-z, 0-9, _): a second run computes only what is missing,
+            failed, or was computed by other code, and SQL has them as the table ``features_<save>``.
+        workers
+            How many volumes are read at once: at most 4 threads unless given, or all threads of the cluster.
+        progress
+            Show a bar; None shows it on a terminal and in a notebook.
+
+        Returns
+        -------
+        table
+            A row per series, in order: patient_key, the UIDs, the values, ``error`` and where the values come from:
+            ``function``, ``code`` (a digest of it and of what it refers to), ``versions``, ``computed_at``.
+
+        Raises
+        ------
+        InvalidInputError
+            A name that no table can have, or a function that cannot be told from others.
+        MissingExtraError
+            A client is given and distributed is not installed.
+        """
+        from researchpacs.cohort.mapping import mapped
+
+        return mapped(
+            self,
+            function,
+            on_irregular=on_irregular,
+            client=client,
+            save=save,
+            workers=workers,
+            progress=progress,
+        )
+
     def part(self, name: str, members: tuple[Member, ...]) -> "Part":
         """Some of its members under a name of their own."""
         return Part(name, members, self.source)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """A bar that counts files and may learn their number while it runs.
+    """A bar that counts files, or what else, and may learn their number while it runs.
 
     Parameters
     ----------
@@ -21,11 +21,13 @@ class Progress:
         What is going on.
     total
         How many there are, where that is known.
+    unit
+        What is counted.
     """
 
-    def __init__(self, *, wanted: bool | None, what: str = "ingest", total: int = 0) -> None:
+    def __init__(self, *, wanted: bool | None, what: str = "ingest", total: int = 0, unit: str = "files") -> None:
         self._bar: Any = None
-        self._what, self._total = what, total
+        self._what, self._total, self._unit = what, total, unit
         self._wanted = _is_watched() if wanted is None else wanted
 
     def expect(self, items: Iterable[T]) -> Iterator[T]:
@@ -46,7 +48,7 @@ class Progress:
         if self._wanted:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=self._total, desc=self._what, unit=" files")
+            self._bar = tqdm(total=self._total, desc=self._what, unit=f" {self._unit}")
         return self
 
     def __exit__(
