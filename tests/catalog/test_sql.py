@@ -107,6 +107,12 @@ def test_an_error_never_quotes_the_data(asked):
         "from patients select columns('Patient(Name|ID)')",
         "with p as (select PatientName_parts.family as f from patients) select f from p",
         "select PatientName || '' from patients",
+        'select PatientName as "label" from patients',
+        "select p.PatientName Modality from patients p",
+        "with p(Modality) as (select PatientName from patients) select Modality from p",
+        "select * rename (PatientName as Modality) from patients",
+        "select unnest({'Modality': PatientName}) from patients",
+        "create or replace temp table own as select PatientName as Modality from patients; select Modality from own",
     ],
 )
 def test_no_repr_says_who_the_patient_is(asked, query):
@@ -115,6 +121,13 @@ def test_no_repr_says_who_the_patient_is(asked, query):
     for shown in (repr(result), result._repr_html_()):
         assert not any(secret in shown for secret in ("Doe", "Jane", "MRN-4711", "1970"))
     assert "Doe" in str(result.df().to_dict()) or "PatientName" not in query
+
+
+def test_columns_of_the_catalog_show_beside_those_that_are_hidden(asked):
+    shown = repr(asked.sql("select s.Modality, p.PatientName from series s join patients p using (patient_key)"))
+
+    assert "CT" in shown
+    assert "Doe" not in shown
 
 
 def test_a_repr_shows_ten_rows_and_how_many_there_are(asked):

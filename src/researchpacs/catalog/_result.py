@@ -6,6 +6,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from researchpacs.catalog._errors import telling_sql_errors
+from researchpacs.catalog._renamed import names_given
 from researchpacs.catalog._show import HIDDEN, ROWS, as_html, as_text, is_identifying
 from researchpacs.errors import MissingExtraError
 
@@ -150,14 +151,16 @@ class Result:
     def _hides(self, column: str, kind: str) -> bool:
         if is_identifying(column):
             return True
-        return not _HARMLESS.fullmatch(kind) and not self._is_ours(column) and self._touches_persons
+        return self._touches_persons and not _HARMLESS.fullmatch(kind) and not self._is_ours(column)
 
-    @staticmethod
-    def _is_ours(column: str) -> bool:
-        """A DICOM keyword or a column of the catalog keeps its meaning whatever else the query asks."""
+    def _is_ours(self, column: str) -> bool:
+        """Whether a column is one of the catalog, under its own name, and holds what that says."""
         from researchpacs.catalog._tables import tables
 
-        return any(column == one.name for table in tables().values() for one in table.columns)
+        if not any(column == one.name for table in tables().values() for one in table.columns):
+            return False
+        given = names_given(self._query, frozenset(tables()))
+        return given is not None and column.lower() not in given
 
 
 def _caption(count: int, shown_rows: int, *, hides: bool) -> str:
