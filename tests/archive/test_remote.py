@@ -22,6 +22,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 import researchpacs as rp
+from researchpacs.archive._dicomweb import DicomwebServer
+from researchpacs.archive._remote_address import as_address
 from researchpacs.errors import (
     AccessError,
     InvalidInputError,
@@ -30,6 +32,7 @@ from researchpacs.errors import (
     ResearchPacsError,
     UnsupportedError,
 )
+from researchpacs.model import Identity
 from researchpacs.testing import small_ct
 
 from .conftest import SECRET, USER, Orthanc, free_port, start_orthanc, stop
@@ -380,6 +383,44 @@ def test_answers_of_another_shape_are_remote_errors():
             with rp.connect(f"orthanc+http://127.0.0.1:{server.server_port}/") as pacs, pytest.raises(RemoteError):
                 pacs.sql("select 1")
         finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("sequence", ["00081198", "0008119A"])
+def test_what_a_dicomweb_server_lists_among_failures_is_not_stored(sequence: str, tmp_path: Path):
+    """Also where its status says that the request was understood (PS3.18 10.5.3)."""
+    reason = {"00081197": {"vr": "US", "Value": [0xC000]}}
+    answers = [{sequence: {"vr": "SQ", "Value": [reason]}}, {sequence: {"vr": "SQ"}}]
+
+    class Storing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + 2)
+            self.rfile.readline()
+            body = json.dumps(answers.pop(0)).encode()
+            self.send_response(202)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    ds = small_ct()
+    ds.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    identity = Identity("A", "", ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Storing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        client = DicomwebServer(as_address(f"dicomweb+http://127.0.0.1:{server.server_port}/"))
+        try:
+            assert "49152" in client.send(tmp_path / "one.dcm", identity).refusal
+            assert client.send(tmp_path / "one.dcm", identity).refusal == ""
+        finally:
+            client.close()
             server.shutdown()
             thread.join()
 

@@ -37,7 +37,7 @@ _PAGE = 500
 _MAX_PAGES = 100_000
 _STUDY, _SERIES, _SOP = "0020000D", "0020000E", "00080018"
 _INSTANCES_OF_STUDY, _SYNTAX = "00201208", "00083002"
-_FAILED, _REASON = "00081198", "00081197"
+_FAILED, _OTHER_FAILURES, _REASON = "00081198", "0008119A", "00081197"
 _NATIVE = "1.2.840.10008.1.2.1"
 _CANNOT = (400, 406, 415, 500, 501)
 _FRAMES = 'multipart/related; type="application/octet-stream"; transfer-syntax='
@@ -227,7 +227,9 @@ class DicomwebServer:
             raise
         with telling_http_errors(self.address, "to store an instance"):
             answer = response.json() if response.content else {}
-        failed = (answer.get(_FAILED) or {}).get("Value") if isinstance(answer, dict) else None
+        # What a server cannot tell the instance of, it lists among other failures (PS3.18 10.5.3.1).
+        lists = [answer.get(tag) or {} for tag in (_FAILED, _OTHER_FAILURES)] if isinstance(answer, dict) else []
+        failed = [item for one in lists for item in one.get("Value") or ()]
         return Sent(f"the server does not take it (failure reason {text_of(failed[0], _REASON)})") if failed else Sent()
 
     def delete(self, names: Collection[str]) -> None:
