@@ -31,7 +31,7 @@ from researchpacs.archive._delete import delete_rows
 from researchpacs.errors import ConflictError, InvalidInputError
 from researchpacs.ingest._progress import Progress
 from researchpacs.storage.durable import sync_directory, write_atomically
-from researchpacs.storage.home import Home
+from researchpacs.storage.home import NOT_CONTENT, Home
 from researchpacs.storage.ledger import Ledger
 
 __all__ = ["ANCESTORS", "BackupReport", "back_up", "drop_rows"]
@@ -50,8 +50,6 @@ _BEGUN = "backup.part"
 """Stands in a folder from the first backup's beginning to its end, so that nobody's files are taken for ours."""
 _OURS = frozenset({"backup.json", _BEGUN, _LOCK, "tmp", *FOLDERS})
 _NAME = re.compile(r"[0-9a-f]{64}(\.dcm)?")
-# What a file system or a desktop puts into a folder that its owner calls empty.
-_NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ def _held(home: Home, ledger: Ledger, folder: Path) -> Iterator[Path]:
     if folder == home.path or home.path in folder.parents or folder in home.path.parents:
         raise InvalidInputError(f"{folder} and the archive in {home.path} lie within each other; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    found = {name for name in os.listdir(folder) if name not in _NOT_CONTENT}
+    found = {name for name in os.listdir(folder) if name not in NOT_CONTENT}
     if any(not _is_ours(name) for name in found) or (found and not found & {"backup.json", _BEGUN}):
         raise InvalidInputError(f"{folder} holds something else than a backup; give an empty or a new folder")
     if not found:

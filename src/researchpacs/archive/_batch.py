@@ -1,6 +1,5 @@
 """One group commit: files renamed into place and their rows, inside one transaction of the ledger."""
 
-import errno
 import os
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -17,9 +16,8 @@ from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
 from researchpacs.storage.durable import in_background, sync_all, sync_directory
 from researchpacs.storage.home import Home
 
-__all__ = ["Batch", "Move", "Pair", "is_disk_full", "is_evident_duplicate"]
+__all__ = ["Batch", "Move", "Pair", "is_evident_duplicate"]
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _INSERT = """
 insert or replace into instances (
     key, seq, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid, transfer_syntax_uid,
@@ -238,13 +236,6 @@ class Batch:
 
     def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:
         self.outcomes.append(Outcome(new.source, kind, reason, new.identity))
-
-
-def is_disk_full(error: Exception) -> bool:
-    """Whether a write failed for want of space, a quota or a limit on the size of a file."""
-    if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def is_evident_duplicate(old: Stored | None, new: Incoming) -> bool:

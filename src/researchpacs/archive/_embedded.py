@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from researchpacs.archive._attachments import Attachments
-from researchpacs.archive._batch import Batch, Move, Pair, is_disk_full, is_evident_duplicate
+from researchpacs.archive._batch import Batch, Move, Pair, is_evident_duplicate
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._facts import Kept, facts_of, forget_facts
@@ -29,6 +29,7 @@ from researchpacs.dicom.frame_record import Record
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Changes, Find, Frame, Incoming, Level, Location, Outcome, Row
 from researchpacs.storage.durable import sync_all
+from researchpacs.storage.full import is_disk_full
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
 

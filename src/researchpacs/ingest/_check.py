@@ -1,6 +1,5 @@
 """One task -> one `Incoming` or one `Refusal`: scan, hash, and a temporary file, in constant memory."""
 
-import errno
 import hashlib
 import os
 import secrets
@@ -20,6 +19,7 @@ from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
 from researchpacs.ingest.identified import clean_text, identified
 from researchpacs.model import Incoming, Issue, Reference, Refusal
+from researchpacs.storage.full import is_disk_full
 
 __all__ = ["Checker", "Hashes", "checked_or_refused", "hashed", "incoming_of", "reason_of", "scanned"]
 
@@ -132,7 +132,7 @@ def checked_or_refused(source: str, check: Callable[[], Incoming]) -> Incoming |
 
 def reason_of(error: OSError) -> str:
     """Say in one phrase, without a path, what the system reported."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_disk_full(error):
         return "no space left on the disk of the archive; free some and ingest again"
     if isinstance(error, FileNotFoundError):
         return "it went away before it could be read"

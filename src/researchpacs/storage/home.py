@@ -24,15 +24,15 @@ from researchpacs.errors import AccessError, InvalidInputError, ResearchPacsErro
 from researchpacs.storage.durable import sync_directory, write_atomically
 from researchpacs.storage.network import network_file_system
 
-__all__ = ["FORMAT", "Home"]
+__all__ = ["FORMAT", "NOT_CONTENT", "Home"]
 
 FORMAT = 1
 """The version of the layout that this program reads and writes."""
 
-_LONGEST_SHOWN = 200
+NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
+"""What a file system or a desktop puts into a folder that its owner calls empty."""
 
-# What a file system or a desktop puts into a folder that its owner calls empty.
-_NOT_CONTENT = frozenset({"lost+found", ".DS_Store", "desktop.ini", "Thumbs.db"})
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _refuse_network(path: Path) -> None:
 
 
 def _refuse_content(path: Path) -> None:
-    if [name for name in os.listdir(path) if name not in _NOT_CONTENT]:
+    if [name for name in os.listdir(path) if name not in NOT_CONTENT]:
         raise InvalidInputError(f"{path} is not empty; an archive is restored into an empty or a new folder")
 
 
@@ -238,7 +238,7 @@ def _refuse_strangers(path: Path) -> None:
             f"{path} is being restored from a backup, or that was broken off; run `researchpacs restore` for it again"
         )
     # Another process that opens the home for the first time may have its temporary format file here.
-    strangers = [name for name in os.listdir(path) if name not in _NOT_CONTENT and not name.startswith(".format.json-")]
+    strangers = [name for name in os.listdir(path) if name not in NOT_CONTENT and not name.startswith(".format.json-")]
     if strangers and not (path / "format.json").exists():
         raise InvalidInputError(
             f"{path} is not an archive and not empty; give an empty or a new folder. To take in what it holds: "

@@ -1,6 +1,5 @@
 """C-STORE (PS3.4 B.2): through the guarded scan into the archive; success means that the instance is durable."""
 
-import errno
 import itertools
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from researchpacs.archive._dimse._received import FileSink, file_meta
 from researchpacs.ingest import check_spool
 from researchpacs.model import Incoming, Refusal
 from researchpacs.server.together import store_together
+from researchpacs.storage.full import is_disk_full
 
 __all__ = ["keep", "sink_for"]
 
@@ -19,7 +19,6 @@ SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_SPACE = "no space left"
 _counter = itertools.count(1)
 
@@ -62,7 +61,7 @@ def _refused(reason: str) -> tuple[int, str]:
 
 
 def _failed(error: OSError) -> tuple[int, str]:
-    return OUT_OF_RESOURCES, _NO_SPACE if error.errno in _FULL else "the archive cannot write"
+    return OUT_OF_RESOURCES, _NO_SPACE if is_disk_full(error) else "the archive cannot write"
 
 
 def _mismatch(command: Command, item: Incoming) -> str:
