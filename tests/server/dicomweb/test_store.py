@@ -1,5 +1,6 @@
 """STOW-RS keeps what it is sent, tells about every part, and lets nothing else in."""
 
+import sqlite3
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -69,6 +70,17 @@ def test_another_content_under_a_uid_is_kept_aside_with_a_warning(empty: Served)
     (warned,) = sequence(answer, "00081199")
     assert warned["00081196"] == 0x0111
     assert empty.http.get(path_of(first), headers=AS_STORED).content == bytes_of(first)
+
+
+def test_what_could_not_be_stored_leaves_no_file_behind(empty: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(empty.pacs.archive.ledger, "writing", broken)
+        assert post(empty, body(bytes_of(ct()))).status_code == 503
+    assert not list(empty.pacs.archive.home.tmp.rglob("*.part"))
+    assert post(empty, body(bytes_of(ct()))).status_code == 200
 
 
 def test_each_part_has_its_own_result(empty: Served) -> None:

@@ -124,10 +124,11 @@ class _Receiver:
             self._waiting_bytes += checked.size
 
     def _store(self) -> None:
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        if waiting:
-            for outcome in store_together(self._archive, waiting):
+        if self._waiting:
+            for outcome in store_together(self._archive, self._waiting):
                 self._outcomes[outcome.source] = outcome
+        # Only now: what could not be stored is removed by `close`.
+        self._waiting, self._waiting_bytes = [], 0
 
 
 def _remove(item: Incoming) -> None:
