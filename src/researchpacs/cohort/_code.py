@@ -4,9 +4,10 @@ Code is what Python compiled, so comments and layout do not count and a new vers
 classes of the same module are part of it; what comes from elsewhere counts by its name and its package's version.
 """
 
+import copyreg
 import sys
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from importlib import metadata
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -35,16 +36,17 @@ def code_digest(function: Any) -> str:
     """
     if not callable(function):
         raise InvalidInputError(f"expected a function of a volume; found {type(function).__name__}")
-    lines = [f"python {sys.version_info.major}.{sys.version_info.minor}", *_described(function, set(), None)]
+    lines = [f"python {sys.version_info.major}.{sys.version_info.minor}", *_described(function, {}, None)]
     return sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _described(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
+def _described(value: Any, seen: dict[int, Any], home: str | None) -> Iterator[str]:
     """Lines that are equal for equal values, in every process."""
-    if isinstance(value, (FunctionType, type, partial, MethodType, ModuleType, CodeType)) and id(value) in seen:
+    if id(value) in seen:
         yield "again"
-        return
-    if isinstance(value, str | bytes | int | float | complex | None | type(Ellipsis)):
+    elif isinstance(value, bytes):
+        yield f"bytes {sha256(value).hexdigest()}"
+    elif isinstance(value, str | int | float | complex | None | type(Ellipsis)):
         yield f"{type(value).__name__} {value!r}"
     elif isinstance(value, Mapping):
         yield f"{type(value).__name__} {len(value)}"
@@ -59,11 +61,11 @@ def _described(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
         yield f"{type(value).__name__} {len(value)}"
         yield from sorted("\n".join(_described(one, seen, home)) for one in value)
     else:
-        seen.add(id(value))
+        seen[id(value)] = value  # kept, so that nothing else gets its id
         yield from _of_code(value, seen, home)
 
 
-def _of_code(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
+def _of_code(value: Any, seen: dict[int, Any], home: str | None) -> Iterator[str]:
     if isinstance(value, CodeType):
         yield f"code {value.co_code.hex()} {value.co_names} {value.co_varnames} {value.co_flags}"
         yield from _described(value.co_consts, seen, home)
@@ -72,6 +74,15 @@ def _of_code(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
     elif isinstance(value, partial):
         yield "partial"
         yield from _described((value.func, value.args, value.keywords), seen, home)
+    elif isinstance(value, property):
+        yield "property"
+        yield from _described((value.fget, value.fset, value.fdel), seen, home)
+    elif isinstance(value, cached_property):
+        yield "cached_property"
+        yield from _described(value.func, seen, home)
+    elif isinstance(value, staticmethod | classmethod):
+        yield type(value).__name__
+        yield from _described(value.__func__, seen, home)
     elif isinstance(value, MethodType):
         yield "method"
         yield from _described((value.__func__, value.__self__), seen, home)
@@ -85,26 +96,36 @@ def _of_code(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
         yield from _described(parts, seen, value.__module__)
     elif isinstance(value, type):
         yield f"class {value.__qualname__}"
-        own = {name: one for name, one in sorted(vars(value).items()) if not name.startswith("__") or callable(one)}
+        own = {name: one for name, one in sorted(vars(value).items()) if _counts(name, one)}
         yield from _described((value.__bases__, own), seen, value.__module__)
     else:
-        yield from _of_object(value, seen, home)
+        yield from _of_object(value, seen, home or value.__module__)
 
 
-def _of_object(value: Any, seen: set[int], home: str | None) -> Iterator[str]:
-    """An object by its class and what it would be pickled as."""
-    import cloudpickle
-
+def _of_object(value: Any, seen: dict[int, Any], home: str) -> Iterator[str]:
+    """An object by its class and its state, as pickle takes it apart."""
     try:
-        content = cloudpickle.dumps(value)
+        reducer = copyreg.dispatch_table.get(type(value))
+        reduced = reducer(value) if reducer else value.__reduce_ex__(2)
     except Exception as error:  # whatever an object's own __reduce__ raises
         raise InvalidInputError(
             f"the function refers to a {type(value).__name__}, which cannot be told apart from another or sent to "
             "another process; make it inside the function"
         ) from error
-    yield f"object {type(value).__module__}.{type(value).__qualname__} {sha256(content).hexdigest()}"
-    if type(value).__module__ == home:
-        yield from _described(type(value), seen, home)
+    yield f"object {type(value).__module__}.{type(value).__qualname__}"
+    # What a decorator such as lru_cache stands before is pickled by name only.
+    yield from _described(getattr(value, "__wrapped__", None), seen, home)
+    if isinstance(reduced, str):
+        yield f"{getattr(value, '__module__', '')}.{reduced}"
+        return
+    # The fourth and fifth parts are iterators over the items of lists and dicts.
+    parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
+    yield from _described(parts, seen, home)
+
+
+def _counts(name: str, attribute: Any) -> bool:
+    """Whether an attribute of a class is its own, not Python's book-keeping."""
+    return callable(attribute) if name.startswith("__") else name != "_abc_impl"
 
 
 def _names(code: CodeType) -> list[str]:

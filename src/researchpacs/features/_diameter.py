@@ -33,9 +33,8 @@ def largest_distance(points: Floats) -> float:
     Every direction is within a known angle of one of a fixed set. So along one of these the farthest pair is nearly as
     far apart as the whole set is wide, and is found among the few points at its two ends.
     """
-    points = points - points.mean(axis=0)
     directions, cosine = _directions()
-    best = 0.0
+    points, best = _far_enough(points - points.mean(axis=0), directions[::_CELLS])
     waiting: list[tuple[float, int]] = []
     size = max(1, _AT_ONCE // len(points))
     for start in range(0, len(directions), size):
@@ -52,6 +51,18 @@ def largest_distance(points: Floats) -> float:
         ends = points[along <= along.min() + slack], points[along >= along.max() - slack]
         best = max(best, _between(*ends))
     return best
+
+
+def _far_enough(points: Floats, directions: Floats) -> tuple[Floats, float]:
+    """Points that may be as far from another as some two are known to be, and how far those are."""
+    best = 0.0
+    for direction in directions:
+        along = points @ direction
+        best = max(best, float(np.linalg.norm(points[along.argmax()] - points[along.argmin()])))
+    # No point is farther away than the farthest corner of the box around all.
+    middle = (points.max(axis=0) + points.min(axis=0)) / 2
+    reach = np.abs(points - middle) + np.ptp(points, axis=0) / 2
+    return points[(reach**2).sum(axis=1) >= best**2 * (1 - 1e-9)], best
 
 
 def _between(ones: Floats, others: Floats) -> float:
