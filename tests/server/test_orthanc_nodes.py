@@ -26,6 +26,7 @@ CT = small_ct(1)
 OTHER = small_ct(3, StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4", StudyDescription="far")
 STUDY = Identity("A", "", CT.StudyInstanceUID, "", "").orthanc_id("study")
 FAR = Identity("A", "", OTHER.StudyInstanceUID, "", "").orthanc_id("study")
+NAMED = {"StudyInstanceUID": CT.StudyInstanceUID}
 UNKNOWN = "00000000-00000000-00000000-00000000-00000000"
 
 
@@ -35,7 +36,8 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scp]:
     with rp.connect(tmp_path_factory.mktemp("far") / "home") as pacs:
         pacs.ingest([small_ct(1), small_ct(2), OTHER])
         with start_scp(pacs, ScpOptions(port=0, aet="FAR")) as scp:
-            scp.peers = pacs.peers  # type: ignore[attr-defined]
+            scp.peers, scp.pacs = pacs.peers, pacs  # type: ignore[attr-defined]
+            pacs.peers.add("gone", aet="GONE", host="127.0.0.1", port=1)
             yield scp
 
 
@@ -65,6 +67,23 @@ def theirs(real_orthanc: RealOrthanc, far: Scp) -> Iterator[httpx.Client]:
         yield client
 
 
+def test_a_move_of_which_a_part_fails_is_no_success(theirs: httpx.Client, ours: httpx.Client, far: Scp) -> None:
+    pacs: rp.Pacs = far.pacs  # type: ignore[attr-defined]
+    pair = [small_ct(number, StudyInstanceUID="1.2.4", SeriesInstanceUID="1.2.4.1") for number in (5, 6)]
+    pacs.ingest(pair)
+    try:
+        (lost,) = pacs.archive.locate([pair[1].SOPInstanceUID])
+        Path(lost.path).unlink()
+        asked = {"Level": "Study", "Resources": [{"StudyInstanceUID": "1.2.4"}]}
+        answers = [one.post("/modalities/far/move", json=asked) for one in (theirs, ours)]
+        found = {"Level": "Instance", "Query": {"StudyInstanceUID": "1.2.4"}}
+        assert [len(one.post("/tools/find", json=found).json()) for one in (theirs, ours)] == [1, 1]
+        assert [one.status_code for one in answers] == [500, 500]
+        assert "could not send 1 " in answers[1].json()["Details"]
+    finally:
+        pacs.archive.delete("study", "1.2.4")
+
+
 # -- as a real Orthanc ------------------------------------------------------------------------------------------------
 
 
@@ -89,6 +108,7 @@ def theirs(real_orthanc: RealOrthanc, far: Scp) -> Iterator[httpx.Client]:
         ("POST", "/modalities/far/store", []),
         ("POST", "/modalities/far/store", [UNKNOWN]),
         ("POST", "/modalities/nobody/store", [STUDY]),
+        ("POST", "/modalities/far/move", {"Level": "Study", "Resources": [NAMED], "TargetAet": "GONE"}),
         ("POST", "/modalities/far/find-worklist", {}),
         ("GET", "/queries/none", None),
         ("DELETE", "/queries/none", None),

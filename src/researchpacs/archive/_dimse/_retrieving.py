@@ -94,8 +94,13 @@ def get(
 
 def move(
     peer: Peer, level: Level, unique: Mapping[str, str], *, destination: str, timeouts: Timeouts | None = None
-) -> None:
+) -> int:
     """Have a peer send to a node that it knows, such as our own SCP; returns when it is done.
+
+    Returns
+    -------
+    failed
+        How many instances the peer says that it could not send; at least one where it only says that some failed.
 
     Raises
     ------
@@ -109,6 +114,7 @@ def move(
         while (answer := association.response(number)).status in _PENDING:
             pass
     _check(peer, answer)
+    return max(1, int(answer.command.get("NumberOfFailedSuboperations", 0))) if answer.status == _SOME_FAILED else 0
 
 
 def _storage_proposals(sop_class_uids: Sequence[str]) -> Iterator[Proposal]:

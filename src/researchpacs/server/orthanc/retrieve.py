@@ -136,7 +136,9 @@ def _retrieve(run: Run) -> Mapping[str, Any]:
         peer = replace(_peer(run), calling_aet=request["LocalAet"])
         for unique in stepping(run, wanted):
             if run.job.kind == _MOVE:
-                move(peer, request["Level"], unique, destination=request["TargetAet"])
+                failed = move(peer, request["Level"], unique, destination=request["TargetAet"])
+                if failed:
+                    raise RemoteError(f"{request['Modality']} could not send {failed} instances of what was wanted")
                 continue
             hit = Dataset()
             hit.QueryRetrieveLevel = LEVEL_NAMES[request["Level"]]
