@@ -186,7 +186,7 @@ def _reader_without_sync(filled):
 
     if filled.catalog._state() is None:
         return None
-    return _catalog._open_reader(filled.home)
+    return _catalog._open_reader(filled.home, filled.catalog._spill())
 
 
 def test_another_feed_makes_the_catalog_anew(filled):
