@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from researchpacs.model import Identity
 from researchpacs.server import jobs as workers
 from researchpacs.server import orthanc
 from researchpacs.server.jobs import JobRunner, Retry, Run
+from researchpacs.server.orthanc.errors import OrthancError
+from researchpacs.server.orthanc.jobs import answer_as_job
 from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
 
@@ -157,3 +160,34 @@ def _wait(until: Any) -> None:
     while not until():
         assert time.monotonic() < give_up
         time.sleep(0.005)
+
+
+def test_requests_that_wait_for_jobs_leave_threads_for_all_others(pacs: "rp._pacs.Pacs") -> None:
+    pacs.ingest([small_ct()])
+    request = {"Operation": "modify", "Level": "series", "Resources": [SERIES]}
+    statuses: list[int] = []
+
+    def ask() -> None:
+        try:
+            answer_as_job(pacs, "ResourceModification", request, options={})  # nobody works on it
+        except OrthancError as error:
+            statuses.append(error.status)
+
+    asking = [threading.Thread(target=ask) for _ in range(30)]
+    for one in asking:
+        one.start()
+    wait_until(lambda: len(statuses) == 14 and len(pacs.archive.jobs.all()) == 16)
+    assert statuses == [503] * 14
+    for job in pacs.archive.jobs.all():
+        pacs.archive.jobs.cancel(job.id)
+    for one in asking:
+        one.join(timeout=30)
+    assert statuses == [503] * 14 + [500] * 16
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it does not come to hold")

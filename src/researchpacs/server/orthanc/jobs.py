@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
@@ -47,6 +48,10 @@ _ERRORS: Mapping[str, tuple[int, int, str]] = {
 }
 """HTTP status, OrthancStatus and its words, by the kind of failure."""
 _INTERNAL = (500, -1, "Internal error")
+
+_WAITING = 16
+"""Requests that may wait for jobs at once: each holds one of the server's 40 threads."""
+_waiting = BoundedSemaphore(_WAITING)
 
 
 def routes(pacs: "Pacs") -> list[Route]:
@@ -128,6 +133,8 @@ def answer_as_job(
 ) -> Response:
     """Put work into the queue; answer with the job, or with its result when it is done.
 
+    Where too many wait already the answer is 503, so that all other requests are still served.
+
     Parameters
     ----------
     kind
@@ -145,10 +152,16 @@ def answer_as_job(
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > 1_000_000:
         raise OrthancError(400, "Priority has to be an integer")
     shown = {"Description": "REST API", **(content or {})}
-    job = pacs.archive.jobs.submit(kind, request, priority=priority, content=shown)
+    jobs = pacs.archive.jobs
     if is_asynchronous(options, default=default):
+        job = jobs.submit(kind, request, priority=priority, content=shown)
         return as_json({"ID": job.id, "Path": f"/jobs/{job.id}"})
-    done = pacs.archive.jobs.wait(job.id)
+    if not _waiting.acquire(blocking=False):
+        raise OrthancError(503, f"{_WAITING} requests wait for jobs already; ask for it with Asynchronous, or later")
+    try:
+        done = jobs.wait(jobs.submit(kind, request, priority=priority, content=shown).id)
+    finally:
+        _waiting.release()
     if done.state != "success":
         raise job_error(done)
     return as_json(dict(done.content))
