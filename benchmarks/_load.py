@@ -18,7 +18,8 @@ _STORE = {
 }
 _FETCH = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 _BLOCK = 1 << 20
-_STUDY, _SERIES = "0020000D", "0020000E"
+_STUDY, _SERIES, _INSTANCES = "0020000D", "0020000E", "00201209"
+_SLICE = 512 * 512 * 2
 
 
 @dataclass
@@ -41,7 +42,7 @@ def load(port: int, new: Sequence[Path], *, clients: int, seconds: float) -> Loa
     Parameters
     ----------
     new
-        Files to store, each once; when they are used up clients only look and fetch.
+        Files of 512 x 512 voxels of 16 bits to store, each once; when they are used up clients only look and fetch.
     """
     found, until, waiting = Load(), time.monotonic() + seconds, iter(new)
     lock = threading.Lock()
@@ -86,16 +87,19 @@ def _look(connection: http.client.HTTPConnection, draw: random.Random) -> None:
 
 
 def _fetch(connection: http.client.HTTPConnection, draw: random.Random) -> None:
-    series = json.loads(_asked(connection, "GET", "/series?limit=8", {"Accept": "application/dicom+json"}))
+    series = json.loads(
+        _asked(connection, "GET", f"/series?limit=8&includefield={_INSTANCES}", {"Accept": "application/dicom+json"})
+    )
     one = draw.choice(series)
     path = f"/studies/{one[_STUDY]['Value'][0]}/series/{one[_SERIES]['Value'][0]}"
+    least = one[_INSTANCES]["Value"][0] * _SLICE  # a series that is being stored has one instance at first
     connection.request("GET", f"/dicom-web{path}", headers=_FETCH)
     answer = connection.getresponse()
     buffer = memoryview(bytearray(_BLOCK))
     size = 0
     while taken := answer.readinto(buffer):
         size += taken
-    if answer.status != 200 or size < _BLOCK:
+    if answer.status != 200 or size < least:
         raise ValueError(f"a series came with status {answer.status} and {size} bytes")
 
 
