@@ -4,17 +4,31 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["fits", "name_matches", "name_resembles"]
+__all__ = ["PLAIN", "fits", "is_simple", "name_matches", "name_resembles", "trimmed"]
+
+PLAIN = "not glob '*[^ -~]*'"
+"""SQL: a text of printable ASCII alone, which SQLite itself can fold; a scan over it calls no Python."""
 
 _LONG_ENOUGH_TO_ERR = 4
+_MOST_STARS = 3
 
 
 def name_matches(name: str | None, pattern: str) -> bool:
     """Whether a name, or one of its component groups, fits a pattern with ``*`` and ``?``, in any case."""
     if name is None:
         return False
-    folded = pattern.casefold().rstrip("^= ")
+    folded = trimmed(pattern)
     return any(fits(candidate, folded) for candidate in _candidates(name))
+
+
+def trimmed(name: str) -> str:
+    """A name or pattern in lower case, without the delimiters of empty components and groups at its end."""
+    return name.casefold().rstrip("^= ")
+
+
+def is_simple(pattern: str) -> bool:
+    """Whether SQLite's GLOB takes a bounded time for it: each star may make it begin again from every letter."""
+    return pattern.count("*") <= _MOST_STARS
 
 
 def name_resembles(name: str | None, wanted: str) -> bool:
@@ -30,9 +44,8 @@ def name_resembles(name: str | None, wanted: str) -> bool:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    folded = name.casefold()
-    yield folded.rstrip("^= ")
-    for group in folded.split("="):
+    yield trimmed(name)
+    for group in name.casefold().split("="):
         yield group.rstrip("^ ")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
-from researchpacs.archive._names import name_matches, name_resembles
+from researchpacs.archive._names import PLAIN, is_simple, name_matches, name_resembles, trimmed
 from researchpacs.dicom.keywords import INDEXED, LEVELS, nearest, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Level, Row
@@ -188,8 +188,19 @@ def _matches(expression: str, keyword: str, wanted: str, *, fuzzy: bool) -> tupl
     if vr in _NUMBERS:
         return f"cast({expression} as real) = cast(? as real) and {expression} <> ''", [wanted]
     if vr == "PN":
-        return f"{'name_resembles' if fuzzy else 'name_matches'}({expression}, ?)", [wanted]
+        return (f"name_resembles({expression}, ?)", [wanted]) if fuzzy else _matches_name(expression, wanted)
     return _matches_text(expression, keyword, wanted)
+
+
+def _matches_name(expression: str, wanted: str) -> tuple[str, list[str]]:
+    """Most names are one group of plain letters, which SQLite compares by itself."""
+    pattern = trimmed(wanted)
+    by_call = f"name_matches({expression}, ?)"
+    if len(pattern) > _LONGEST_PATTERN or not is_simple(pattern):
+        return by_call, [wanted]
+    alone = f"{expression} {PLAIN} and instr({expression}, '=') = 0"
+    plain = f"rtrim(lower({expression}), '^= ') glob ?"
+    return f"case when {alone} then {plain} else {by_call} end", [pattern.replace("[", "[[]"), wanted]
 
 
 def _matches_text(expression: str, keyword: str, wanted: str) -> tuple[str, list[str]]:

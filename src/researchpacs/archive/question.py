@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
-from researchpacs.archive._names import fits
+from researchpacs.archive._names import PLAIN, fits
 from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Level
@@ -154,7 +154,7 @@ def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool)
         conditions = [f"{expression} {sign} ?" for sign, _ in ends]
         return " and ".join([f"{expression} <> ''", *conditions]), [end for _, end in ends]
     folded = not case_sensitive and vr not in ("UI", *_TIMES)
-    left, wanted = (f"fold({expression})", text.casefold()) if folded else (expression, text)
+    left, wanted = (_folded(expression), text.casefold()) if folded else (expression, text)
     if "\\" in wanted:
         # One value however many there are: SQLite binds only so many.
         return f"{left} in (select value from json_each(?))", [json.dumps(wanted.split("\\"))]  # noqa: S608 - constants
@@ -164,6 +164,10 @@ def _matching(expression: str, keyword: str, text: str, *, case_sensitive: bool)
         # GLOB has sets in brackets beside; those are matched as they stand.
         return f"{left} glob ?", [wanted.replace("[", "[[]")]
     return f"{left} = ?", [wanted]
+
+
+def _folded(expression: str) -> str:
+    return f"case when {expression} {PLAIN} then lower({expression}) else fold({expression}) end"
 
 
 def _labelled(question: Question) -> tuple[str, list[str]]:
