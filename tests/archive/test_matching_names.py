@@ -20,7 +20,7 @@ PATTERNS = (
     "meier*", "MEIER^ANNA", "Meier^Anna^", "*anna*", "?eier*", "*", "m*r*", "a[b]c*", "A*B", "A\\*B",
     "strasse*", "straße*", "müller*", "MÜLLER^JÜRGEN", "smith*", "kelvin", "\u212aelvin", "山田*", "*=*",
     "yamada^tarou", "hong^gildong", "tab*", "two words", "two words ^x", "^", "=", "x*x*x*x*x*y", "*x*x*",
-    "o'neil*", "' or 1=1 --", "[m]eier*", "[^m]*", "]", "[",
+    "o'neil*", "' or 1=1 --", "[m]eier*", "[^m]*", "]", "[", "\0", "a\0*",
 )  # fmt: skip
 
 

@@ -196,7 +196,7 @@ def _matches_name(expression: str, wanted: str) -> tuple[str, list[str]]:
     """Most names are one group of plain letters, which SQLite compares by itself."""
     pattern = trimmed(wanted)
     by_call = f"name_matches({expression}, ?)"
-    if len(pattern) > _LONGEST_PATTERN or not is_simple(pattern):
+    if len(pattern) > _LONGEST_PATTERN or "\0" in pattern or not is_simple(pattern):
         return by_call, [wanted]
     alone = f"{expression} {PLAIN} and instr({expression}, '=') = 0"
     plain = f"rtrim(lower({expression}), '^= ') glob ?"
