@@ -9,6 +9,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -20,10 +21,16 @@ from researchpacs.archive._dicomweb_header import header_of, pixel_bytes_of, tex
 from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_http import (
     AS_IT_IS,
+    MOST_IN_MEMORY,
     TIMEOUT_S,
+    Writable,
+    content_of,
+    copied,
     error_of_status,
     first_part,
     new_session,
+    part_of,
+    pieces,
     telling_http_errors,
 )
 from researchpacs.archive._remote_instance import Fetched
@@ -168,24 +175,45 @@ class DicomwebServer:
     # -- read ---------------------------------------------------------------------------------------------------------
 
     def read(self, name: str, offset: int, length: int | None) -> bytes:
-        """Bytes of a file as it is stored; DICOMweb gives it only as a whole."""
-        response = self._ask("get", "an instance", name, headers={**AS_IT_IS, "Accept": _WHOLE})
-        _, data = first_part(response.headers.get("Content-Type", ""), response.content)
-        return data[offset : None if length is None else offset + length]
+        """Bytes of a file as it is stored; DICOMweb gives it only from its start on."""
+        found, skipped = bytearray(), 0
+        with self._file(name) as content:
+            for piece in content:
+                kept = piece[min(len(piece), offset - skipped) :]
+                skipped += len(piece) - len(kept)
+                found += kept if length is None else kept[: length - len(found)]
+                if len(found) == length:
+                    break
+                if len(found) > MOST_IN_MEMORY:
+                    raise RemoteError(f"an instance of more than {MOST_IN_MEMORY} bytes is not read into memory")
+        return bytes(found)
+
+    def retrieve(self, name: str, file: Writable) -> int:
+        """Write a file as it is stored into another, as it comes."""
+        with self._file(name) as content:
+            return copied(content, file)
+
+    @contextmanager
+    def _file(self, name: str) -> Iterator[Iterator[bytes]]:
+        what = "an instance"
+        response = self._ask("get", what, name, headers={**AS_IT_IS, "Accept": _WHOLE}, stream=True)
+        with telling_http_errors(self.address, what), closing(response):
+            yield part_of(response.headers.get("Content-Type", ""), pieces(response))
 
     def frame(self, name: str, index: int, transfer_syntax_uid: str) -> FrameBytes | None:
         """One frame as it is stored, else as native pixels; None where the server gives neither."""
         for syntax in ("*", _NATIVE):
             try:
                 path = f"{name}/frames/{index + 1}"
-                response = self._ask(
-                    "get", f"frame {index}", path, headers={**AS_IT_IS, "Accept": f"{_FRAMES}{syntax}"}
-                )
+                headers = {**AS_IT_IS, "Accept": f"{_FRAMES}{syntax}"}
+                response = self._ask("get", f"frame {index}", path, headers=headers, stream=True)
             except RemoteError as error:
                 if error.status in _CANNOT:
                     continue
                 raise
-            media_type, data = first_part(response.headers.get("Content-Type", ""), response.content)
+            with telling_http_errors(self.address, f"frame {index}"), closing(response):
+                content = content_of(response)
+            media_type, data = first_part(response.headers.get("Content-Type", ""), content)
             found = _syntax_of(media_type) or (_NATIVE if syntax == _NATIVE else None)
             if found is not None:
                 return FrameBytes(data, found)

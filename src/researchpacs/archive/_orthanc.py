@@ -6,10 +6,11 @@ it is stored, but big endian ones turned round and deflated ones inflated, and r
 """
 
 import contextlib
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
 
@@ -18,21 +19,27 @@ from researchpacs.archive._remote_http import (
     AS_IT_IS,
     AT_ONCE,
     TIMEOUT_S,
+    Writable,
+    content_of,
+    copied,
     error_of_status,
+    pieces,
     stay_there,
     telling_http_errors,
     unreachable,
 )
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
-from researchpacs.errors import NotFoundError, RemoteError, ResearchPacsError, UnsupportedError
+from researchpacs.errors import InvalidInputError, NotFoundError, RemoteError, UnsupportedError
 from researchpacs.model import Identity, Level
 
 __all__ = ["OrthancServer"]
 
 _PAGE = 1000
 _SERIES_PAGE = 200
+_PIECE = 1 << 20
 _MAX_HEADER = 512 << 20
+_TOO_LONG = "its header is longer than any should be"
 _LEVELS: Mapping[Level, str] = {"patient": "Patient", "study": "Study", "series": "Series", "instance": "Instance"}
 _PLURAL: Mapping[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}
 _PIXEL_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00")
@@ -142,10 +149,12 @@ class OrthancServer:
             known = self._json("the metadata of an instance", f"{name}/metadata?expand")
             offset = str(known.get("PixelDataOffset", "")) if isinstance(known, dict) else ""
             if len(offset) > 12 or (offset.isdigit() and int(offset) > _MAX_HEADER):
-                return name, Fetched(name, "", b"", 0, failure="its header is said to be longer than any should be")
+                return name, Fetched(name, "", b"", 0, failure=_TOO_LONG)
             header, size, version = self._beginning(name, int(offset) if offset.isdigit() else None)
         except NotFoundError:
             return name, None
+        except InvalidInputError as error:
+            return name, Fetched(name, "", b"", 0, failure=str(error))
         except RemoteError as error:
             if error.status is None:
                 raise
@@ -159,8 +168,9 @@ class OrthancServer:
         with self._streamed(what, f"{name}/attachments/dicom/data", more) as response:
             version = response.headers.get("ETag", "").strip('"')
             if offset is None:
-                data = _read(response, None)
-                return _cut(data), len(data), version
+                with tempfile.TemporaryFile() as file:
+                    whole = copied(pieces(response), file)
+                    return _header_in(file), whole, version
             data = _read(response, offset + 4)
             size = _size_of(response)
         if size is None or data[offset:] not in _PIXEL_TAGS:
@@ -180,22 +190,27 @@ class OrthancServer:
         try:
             with self._streamed(what, f"{name}/attachments/dicom/data", part) as response:
                 if response.status_code != 206:
-                    _read(response, offset)
+                    _pass_over(response, offset)
                 return _read(response, length)
         except RemoteError as error:
             if error.status == 416:  # the file ends before (RFC 9110 15.5.17)
                 return b""
             raise
 
+    def retrieve(self, name: str, file: Writable) -> int:
+        """Write a file as it is stored into another, as it comes."""
+        with self._streamed("an instance", f"{name}/attachments/dicom/data", {}) as response:
+            return copied(pieces(response), file)
+
     def frame(self, name: str, index: int, transfer_syntax_uid: str) -> FrameBytes | None:
         """One frame as it is stored; None where the server cannot take it out of the file."""
         try:
-            response = self._ask("get", f"frame {index}", f"{name}/frames/{index}/raw", headers=AS_IT_IS)
+            with self._streamed(f"frame {index}", f"{name}/frames/{index}/raw", {}) as response:
+                return FrameBytes(content_of(response), transfer_syntax_uid)
         except RemoteError as error:
             if error.status in (400, 415, 500, 501):
                 return None
             raise
-        return FrameBytes(response.content, transfer_syntax_uid)
 
     # -- change -------------------------------------------------------------------------------------------------------
 
@@ -288,12 +303,17 @@ class OrthancServer:
 def _read(response: requests.Response, length: int | None) -> bytes:
     """Read so many bytes of a streamed answer, fewer only where it ends."""
     if length is None:
-        return bytes(response.raw.read(decode_content=True))
+        return content_of(response)
     parts, left = [], length
     while left and (part := response.raw.read(left, decode_content=True)):
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def _pass_over(response: requests.Response, length: int) -> None:
+    while length and (piece := response.raw.read(min(length, _PIECE), decode_content=True)):
+        length -= len(piece)
 
 
 def _size_of(response: requests.Response) -> int | None:
@@ -305,13 +325,13 @@ def _size_of(response: requests.Response) -> int | None:
     return int(total) if total.isdigit() else None
 
 
-def _cut(data: bytes) -> bytes:
-    """Leave the pixels of a whole file out."""
-    from io import BytesIO
-
+def _header_in(file: BinaryIO) -> bytes:
+    """Read a whole file up to its pixels."""
     from researchpacs.dicom.scan import scan
 
-    try:
-        return data[: scan(BytesIO(data)).header_length]
-    except ResearchPacsError:
-        return data  # to be refused with a reason, where all are
+    file.seek(0)
+    end = scan(file).header_length
+    if end > _MAX_HEADER:
+        raise InvalidInputError(_TOO_LONG)
+    file.seek(0)
+    return file.read(end)

@@ -6,6 +6,7 @@ what is there: by numbers before a question, by lists where they differ and now 
 """
 
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,11 +99,16 @@ class RemoteArchive:
             if name is None:
                 item.blob.unlink()
                 return Outcome(item.source, "refused" if sent.refusal else "stored", sent.refusal, identity)
-        if is_same(self._server.read(str(name), 0, None), item.blob):
+        if self._is_there(str(name), item.blob):
             item.blob.unlink()
             return Outcome(item.source, "duplicate", "", identity)
         self._keep_aside(item, item.blob)
         return Outcome(item.source, "conflict", OTHER, identity)
+
+    def _is_there(self, name: str, blob: Path) -> bool:
+        with tempfile.TemporaryFile(dir=blob.parent) as there, blob.open("rb") as here:
+            self._server.retrieve(name, there)
+            return is_same(there, here)
 
     def _keep_aside(self, item: Incoming, blob: Path) -> None:
         with blob.open("rb") as file:

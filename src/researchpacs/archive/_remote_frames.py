@@ -4,9 +4,10 @@ Connections and what was read last are shared by all threads of a process and bo
 """
 
 import os
+import tempfile
 import threading
 from dataclasses import dataclass, field, replace
-from io import BytesIO
+from typing import BinaryIO
 
 from researchpacs.archive._remote_address import Address, address_of, credentials_of
 from researchpacs.archive._remote_cache import ByteCache
@@ -106,26 +107,37 @@ def _read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFr
     if _stands_alone(layout):
         sent = server.frame(name_in(location), index, layout.transfer_syntax_uid)
     if sent is None:
-        return _from_whole_file(server.read(name_in(location), 0, None), location, index, layout)
+        with tempfile.TemporaryFile() as file:
+            server.retrieve(name_in(location), file)
+            return _from_whole_file(file, location, index, layout)
     data = sent.data if sent.is_native else _ITEM + len(sent.data).to_bytes(4, "little") + sent.data
     return _hold(location, index, data, sent.transfer_syntax_uid)
 
 
-def _from_whole_file(whole: bytes, location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
-    """Find a frame in its file, and keep the others that were moved with it."""
-    found = scan(BytesIO(whole))
+def _from_whole_file(file: BinaryIO, location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
+    """Find a frame in its file, and keep some of those that were moved with it, the next ones first."""
+    file.seek(0)
+    found = scan(file)
     syntax = found.transfer_syntax_uid
     layout = replace(layout, transfer_syntax_uid=syntax)
-    ranges = frame_ranges(lambda at, length: whole[at : at + length], found.header_length, len(whole), layout)
+    size = file.seek(0, os.SEEK_END)
+    ranges = frame_ranges(lambda at, length: _read(file, at, length), found.header_length, size, layout)
     if ranges is None:
-        return RemoteFrame(whole, syntax, is_whole_file=True)
+        return RemoteFrame(_read(file, 0, size), syntax, is_whole_file=True)
     if index >= len(ranges):
         raise PixelDataError(f"frame {index} is not in the file that the server sent, which has {len(ranges)}")
-    for other, (offset, length) in enumerate(ranges):
-        if other != index:
-            _hold(location, other, whole[offset : offset + length], syntax)
-    offset, length = ranges[index]
-    return _hold(location, index, whole[offset : offset + length], syntax)
+    room = CACHE_BYTES // 2 - ranges[index][1]
+    for other in (*range(index + 1, len(ranges)), *range(index)):
+        room -= ranges[other][1]
+        if room < 0:
+            break
+        _hold(location, other, _read(file, *ranges[other]), syntax)
+    return _hold(location, index, _read(file, *ranges[index]), syntax)
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
 
 
 def _held(location: Location, index: int) -> RemoteFrame | None:

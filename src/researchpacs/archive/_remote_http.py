@@ -1,8 +1,9 @@
 """One way to ask over HTTP: time-outs on everything, typed errors without credentials, a bounded pool, multipart."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -10,16 +11,24 @@ from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError as PoolError
 
+from researchpacs.archive._parts import Data, End, PartReader
 from researchpacs.archive._remote_address import Address, credentials_of
-from researchpacs.errors import AccessError, NotFoundError, RemoteError
+from researchpacs.errors import AccessError, InvalidInputError, NotFoundError, RemoteError, ResearchPacsError
 
 __all__ = [
     "AS_IT_IS",
     "AT_ONCE",
+    "MOST_BYTES",
+    "MOST_IN_MEMORY",
     "TIMEOUT_S",
+    "Writable",
+    "content_of",
+    "copied",
     "error_of_status",
     "first_part",
     "new_session",
+    "part_of",
+    "pieces",
     "stay_there",
     "telling_http_errors",
     "unreachable",
@@ -30,8 +39,23 @@ AT_ONCE = 8
 TIMEOUT_S = (5.0, 60.0)
 """To connect, and between two pieces of an answer."""
 
+MOST_BYTES = 16 << 30
+"""Of one answer that goes to a file."""
+MOST_IN_MEMORY = 1 << 30
+"""Of one answer that is kept in memory."""
+_PIECE = 1 << 20
+
 AS_IT_IS = {"Accept-Encoding": "identity"}
 """Headers that keep a server from compressing pixels: that takes it longer than the network takes."""
+
+
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take more bytes."""
+        ...
+
 
 _RETRIES = Retry(
     total=3,
@@ -87,6 +111,8 @@ def telling_http_errors(address: Address, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except ResearchPacsError:  # of which some are OSErrors, too
+        raise
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else None
         raise error_of_status(address, what, status) from None
@@ -125,10 +151,7 @@ def first_part(content_type: str, body: bytes) -> tuple[str, bytes]:
     """
     if not content_type.lower().startswith("multipart/"):
         return content_type, body
-    found = re.search(r'boundary="?([^";,]+)"?', content_type)
-    if found is None:
-        raise RemoteError("an answer of several parts does not say what stands between them")
-    delimiter = b"--" + found.group(1).strip().encode("latin-1")
+    delimiter = b"--" + _boundary_in(content_type).encode("latin-1")
     start = body.find(delimiter)
     head_end = body.find(b"\r\n\r\n", start)
     if start < 0 or head_end < 0:
@@ -146,3 +169,66 @@ def first_part(content_type: str, body: bytes) -> tuple[str, bytes]:
     if end < 0:
         raise RemoteError("an answer of several parts breaks off in the first")
     return fields.get("content-type", ""), body[data:end]
+
+
+def pieces(response: requests.Response, *, most: int = MOST_BYTES) -> Iterator[bytes]:
+    """Read a streamed answer piece by piece.
+
+    Raises
+    ------
+    RemoteError
+        It has more than `most` bytes.
+    """
+    size = 0
+    for piece in response.raw.stream(_PIECE, decode_content=True):
+        size += len(piece)
+        if size > most:
+            raise RemoteError(f"an answer has more than the {most} bytes that are read of one")
+        yield piece
+
+
+def content_of(response: requests.Response, *, most: int = MOST_IN_MEMORY) -> bytes:
+    """Read a streamed answer into memory; errors as `pieces`."""
+    return b"".join(pieces(response, most=most))
+
+
+def part_of(content_type: str, body: Iterable[bytes]) -> Iterator[bytes]:
+    """Take the content of the first part out of a ``multipart/related`` body (RFC 2387) as it comes.
+
+    A body that is not multipart is its own and only part.
+
+    Raises
+    ------
+    RemoteError
+        The body is not what its content type says, or ends within the part.
+    """
+    if not content_type.lower().startswith("multipart/"):
+        yield from body
+        return
+    try:
+        reader = PartReader(_boundary_in(content_type))
+        for piece in body:
+            for event in reader.feed(piece):
+                if isinstance(event, End):
+                    return
+                if isinstance(event, Data):
+                    yield event.content
+        reader.close()
+    except InvalidInputError as error:
+        raise RemoteError(f"an answer of several parts cannot be read: {error}") from None
+
+
+def copied(content: Iterable[bytes], file: Writable) -> int:
+    """Write content to a file as it comes; its size."""
+    size = 0
+    for piece in content:
+        file.write(piece)
+        size += len(piece)
+    return size
+
+
+def _boundary_in(content_type: str) -> str:
+    found = re.search(r';\s*boundary=(?:"([^"]*)"|([^\s;"]+))', content_type, re.IGNORECASE)
+    if found is None:
+        raise RemoteError("an answer of several parts does not say what stands between them")
+    return found[1] or found[2] or ""

@@ -1,21 +1,31 @@
 """Whether the instance that a server holds is the one that is to be stored."""
 
 import hashlib
-from io import BytesIO
-from pathlib import Path
+from typing import BinaryIO
 
 from researchpacs.archive._compare import same_object
 
 __all__ = ["is_same"]
 
+_PIECE = 1 << 20
 
-def is_same(there: bytes, file: Path) -> bool:
-    """Compare the bytes of a file at a server with a file here.
+
+def is_same(there: BinaryIO, here: BinaryIO) -> bool:
+    """Compare a file of a server with a file here.
 
     A server may write File Meta Information, lengths and transfer syntax anew, so where bytes differ the elements and
     the decoded pixels are compared.
     """
-    here = file.read_bytes()
-    if hashlib.sha256(there).digest() == hashlib.sha256(here).digest():
+    if _digest(there) == _digest(here):
         return True
-    return same_object(BytesIO(there), BytesIO(here))
+    there.seek(0)
+    here.seek(0)
+    return same_object(there, here)
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    found = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        found.update(piece)
+    return found.hexdigest()

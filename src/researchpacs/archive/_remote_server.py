@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from researchpacs.archive._remote_address import Address
+from researchpacs.archive._remote_http import Writable
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.model import Identity, Level
 
@@ -98,6 +99,10 @@ class Server(Protocol):
 
     def read(self, name: str, offset: int, length: int | None) -> bytes:
         """Bytes of a file."""
+        ...
+
+    def retrieve(self, name: str, file: Writable) -> int:
+        """Write a file as the server has it, as it comes; its size."""
         ...
 
     def frame(self, name: str, index: int, transfer_syntax_uid: str) -> FrameBytes | None:

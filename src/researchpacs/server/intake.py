@@ -5,7 +5,7 @@ sender (a conflict is kept aside), refused is an error. An outcome comes back on
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,7 +16,7 @@ from researchpacs.server.together import store_together, workspace
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
 
-__all__ = ["is_for_want_of_space", "store_files", "store_spool", "store_stream"]
+__all__ = ["is_for_want_of_space", "store_files", "store_spool", "store_stream", "store_written"]
 
 _CHUNK = 1 << 20
 
@@ -36,10 +36,15 @@ def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
 
 def store_stream(pacs: "Pacs", stream: BinaryIO) -> Outcome:
     """Store one instance that comes as a binary stream, read from where it stands to its end, in blocks."""
+    return store_written(pacs, lambda spool: shutil.copyfileobj(stream, spool, _CHUNK))
+
+
+def store_written(pacs: "Pacs", write: Callable[[Spool], object]) -> Outcome:
+    """Store one instance that a function writes into a spool."""
     with workspace(pacs.archive) as tmp:
         spool = Spool(tmp)
         try:
-            shutil.copyfileobj(stream, spool, _CHUNK)
+            write(spool)
             return store_spool(pacs, spool)
         finally:
             spool.discard()

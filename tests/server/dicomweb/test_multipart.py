@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from researchpacs.archive._parts import Begin, Data, End, PartReader
 from researchpacs.errors import InvalidInputError
-from researchpacs.server.multipart import (
-    Begin,
-    Data,
-    End,
-    Part,
-    PartReader,
-    new_boundary,
-    written,
-    written_size,
-)
+from researchpacs.server.multipart import Part, new_boundary, written, written_size
 
 BOUNDARY = "b0undary"
 

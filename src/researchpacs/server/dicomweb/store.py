@@ -6,6 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from researchpacs.archive._parts import Begin, Data, End, PartReader
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest import Spool, check_spool
 from researchpacs.model import Incoming, Outcome, Refusal
@@ -13,7 +14,6 @@ from researchpacs.server.dicomweb._answers import RequestError
 from researchpacs.server.dicomweb._media import parse_media_type
 from researchpacs.server.dicomweb._resources import pacs_of, root_url
 from researchpacs.server.dicomweb._stored import OTHER_STUDY, stored_answer
-from researchpacs.server.multipart import Begin, Data, End, PartReader
 from researchpacs.server.together import store_together, workspace
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pydicom.datadict import keyword_for_tag
@@ -13,7 +12,8 @@ from starlette.routing import Route
 from researchpacs.archive import Stored
 from researchpacs.archive._remote_address import address_of
 from researchpacs.errors import NotFoundError, RemoteError
-from researchpacs.server.intake import store_stream
+from researchpacs.ingest import Spool
+from researchpacs.server.intake import store_written
 from researchpacs.server.jobs import Handler, Run
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.bodies import body_object
@@ -113,14 +113,24 @@ def _retrieve(run: Run) -> Mapping[str, Any]:
         try:
             names = dict.fromkeys(name for one in request["Resources"] for name in _names(server, one))
             for name in stepping(run, list(names)):
-                data = server.read(name, 0, None)
-                outcome = store_stream(run.pacs, BytesIO(data))
-                if outcome.kind == "refused":
-                    raise RemoteError(f"an instance that came is refused: {outcome.reason}")
-                count, size = count + 1, size + len(data)
+                count, size = count + 1, size + _fetch(run.pacs, server, name)
         finally:
             server.close()
     return {**run.job.content, **_received(count, size)}
+
+
+def _fetch(pacs: "Pacs", server: "DicomwebServer", name: str) -> int:
+    """Store an instance of a server; its size."""
+    size = 0
+
+    def write(spool: Spool) -> None:
+        nonlocal size
+        size = server.retrieve(name, spool)
+
+    outcome = store_written(pacs, write)
+    if outcome.kind == "refused":
+        raise RemoteError(f"an instance that came is refused: {outcome.reason}")
+    return size
 
 
 def _names(server: "DicomwebServer", wanted: Mapping[str, str]) -> list[str]:

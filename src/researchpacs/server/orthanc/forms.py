@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from researchpacs.archive._parts import Begin, Data, PartReader
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest import Spool
-from researchpacs.server.multipart import Begin, Data, PartReader
 
 __all__ = ["is_form", "read_form"]
 
