@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.uid import RLELossless
@@ -209,6 +211,21 @@ def test_a_copy_of_a_referenced_instance_is_kept(archive: EmbeddedArchive, nas: 
     found = archive.verify()
     assert (found.checked, found.problems, found.leftovers) == (3, (), ())
     assert not list(archive.home.tmp.rglob("*.part"))
+
+
+def test_a_copy_in_another_transfer_syntax_is_kept_in_place_of_a_reference(archive: EmbeddedArchive, nas: Path) -> None:
+    _ingest(archive, [nas], copy=False)
+    other = small_ct(2)
+    other.compress(RLELossless, generate_instance_uid=False)
+    report = _ingest(archive, other)
+    assert (report.duplicates, report.conflicts) == (1, 0)
+    shutil.rmtree(nas)
+    kept = dcmread(BytesIO(archive.read(other.SOPInstanceUID)))
+    assert kept.file_meta.TransferSyntaxUID == RLELossless
+    assert np.array_equal(kept.pixel_array, small_ct(2).pixel_array)
+    (row,) = [row for row in _rows(archive) if row.identity.sop_uid == other.SOPInstanceUID]
+    assert (row.transfer_syntax_uid, row.reference) == (RLELossless, None)
+    assert [one.sop_uid for one in archive.verify().problems if one.sop_uid == other.SOPInstanceUID] == []
 
 
 def test_a_referenced_file_that_changed_is_not_read(archive: EmbeddedArchive, nas: Path) -> None:

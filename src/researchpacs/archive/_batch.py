@@ -143,7 +143,7 @@ class Batch:
             self._tell(new, "refused", verdict.reason)
         elif not verdict.same:
             self._keep_aside(con, verdict.new, verdict.reason)
-        elif verdict.identical and _takes_in(old, new):
+        elif _takes_in(old, new):
             # Whoever sends bytes may let go of theirs: a file that is somebody else's is no place to keep them.
             self._keep(con, verdict.new, old.issues)
             self._tell(new, "duplicate", "kept from now on; before, there was a reference to a file elsewhere")

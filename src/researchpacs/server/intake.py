@@ -30,8 +30,18 @@ def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:
         In the order of the paths; the members of a zip archive in the order they stand in it. `Outcome.source` is the
         path, or ``path!member``.
     """
+    checked = list[Incoming | Refusal]()
     with workspace(pacs.archive) as tmp:
-        return _stored(pacs, list(incoming(list(paths), tmp=tmp, progress=False)))
+        try:
+            for one in incoming(list(paths), tmp=tmp, progress=False):
+                checked.append(one)
+            return _stored(pacs, checked)
+        except Exception:
+            # The workspace is the server's, and nobody sweeps it while it runs.
+            for one in checked:
+                if isinstance(one, Incoming) and one.blob:
+                    one.blob.unlink(missing_ok=True)
+            raise
 
 
 def store_stream(pacs: "Pacs", stream: BinaryIO) -> Outcome:

@@ -165,6 +165,7 @@ def test_a_form_is_stored_file_by_file_and_not_kept_in_memory(victim: Victim) ->
     answer = victim.http.post("/instances", content=body(), headers=FORM)
     assert answer.status_code == 200
     assert [one["Status"] for one in answer.json()] == ["Success"]
+    assert "199 of 200 files of an upload are left out: " in victim.log.read_text()
     assert victim.peak_mb - before < 60
     victim.is_well()
 

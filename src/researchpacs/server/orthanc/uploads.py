@@ -1,6 +1,8 @@
 """``POST /instances``: one instance, a zip archive of many, either of them in gzip, or a form with files."""
 
+import logging
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
+_log = logging.getLogger(__name__)
+
 _ZIP = b"PK\x03\x04"
 _GZIP = b"\x1f\x8b\x08"
 _CHUNK = 1 << 20
@@ -32,6 +36,8 @@ _RATIO = 200
 """How much larger than itself a body may inflate to, once it is not small."""
 _LARGEST = 16 << 30
 _MEMBERS = 10_000
+_TOLD = 5
+"""Reasons for what is left out that the log has at most."""
 _BLOCK = 1 << 16
 """Of a gzip body at once: zlib copies what it could not yet take."""
 
@@ -135,6 +141,10 @@ def _answer(outcomes: Sequence[Outcome], *, many: bool) -> Response:
             raise OrthancError(507, outcome.reason)
     if many:
         # What is no instance is left out, as a zip archive may hold anything.
+        reasons = Counter(outcome.reason for outcome in outcomes if outcome.kind == "refused")
+        if reasons:
+            told = "; ".join(reason for reason, _ in reasons.most_common(_TOLD))
+            _log.warning("%d of %d files of an upload are left out: %s", reasons.total(), len(outcomes), told)
         return as_json([_told(outcome) for outcome in outcomes if outcome.kind != "refused"])
     (outcome,) = outcomes
     if outcome.kind == "refused":

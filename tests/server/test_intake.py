@@ -1,0 +1,36 @@
+"""What came in and could not be stored leaves nothing behind in the workspace, which lasts as long as a server runs."""
+
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import researchpacs as rp
+from researchpacs.server.intake import store_files
+from researchpacs.server.together import held_workspace, workspace
+from researchpacs.testing import small_ct
+
+from .conftest import file_bytes
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "upload.zip", "w") as archive:
+        for number in range(1, 4):
+            archive.writestr(f"{number}.dcm", file_bytes(small_ct(number)))
+    return tmp_path / "upload.zip"
+
+
+def test_where_the_ledger_fails_no_file_is_left(home: Path, upload: Path) -> None:
+    with rp.connect(home) as pacs, held_workspace(pacs.archive), workspace(pacs.archive) as tmp:
+        with pacs.archive.ledger.writing() as con:
+            con.execute("create trigger broken before insert on instances begin select raise(abort, 'disk I/O'); end")
+        with pytest.raises(sqlite3.IntegrityError):
+            store_files(pacs, [upload])
+        assert list(tmp.iterdir()) == []
+        with pacs.archive.ledger.writing() as con:
+            con.execute("drop trigger broken")
+        assert [outcome.kind for outcome in store_files(pacs, [upload])] == ["stored"] * 3
+        assert list(tmp.iterdir()) == []
+        assert pacs.verify().ok
