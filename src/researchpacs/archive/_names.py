@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["PLAIN", "fits", "is_simple", "name_matches", "name_resembles", "trimmed"]
+__all__ = ["PLAIN", "fits", "have_name", "is_simple", "name_matches", "name_resembles", "trimmed"]
 
 PLAIN = "not glob '*[^ -~]*'"
 """SQL: a text of printable ASCII alone, which SQLite itself can fold; a scan over it calls no Python."""
@@ -19,6 +19,17 @@ def name_matches(name: str | None, pattern: str) -> bool:
         return False
     folded = trimmed(pattern)
     return any(fits(candidate, folded) for candidate in _candidates(name))
+
+
+def have_name(condition: str) -> str:
+    """SQL: that the patient is one of those for whom a condition on their name, in terms of `one`, holds.
+
+    The names are looked through first, in their index, and only the patients found meet the levels below.
+    """
+    return (
+        "patients.patient_key in (select one.patient_key from patients as one indexed by patients_by_name "  # noqa: S608
+        f"where {condition})"
+    )
 
 
 def trimmed(name: str) -> str:

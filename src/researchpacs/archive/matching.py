@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
-from researchpacs.archive._names import PLAIN, is_simple, name_matches, name_resembles, trimmed
+from researchpacs.archive._names import PLAIN, have_name, is_simple, name_matches, name_resembles, trimmed
 from researchpacs.dicom.keywords import INDEXED, LEVELS, nearest, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Level, Row
@@ -101,8 +101,10 @@ def _compiled(query: Find, *, fuzzy: bool) -> tuple[str, list[str | int]]:
             # The modality of any series of the study, whatever series the others are about.
             below.setdefault(_MODALITIES if keyword == _MODALITIES else level, []).append((keyword, wanted))
             continue
-        condition, bound = _condition(_expression(keyword, level), keyword, wanted, fuzzy=fuzzy)
-        conditions.append(condition)
+        by_name = keyword == "PatientName" and depth > 0
+        expression = _expression(keyword, level, "one" if by_name else None)
+        condition, bound = _condition(expression, keyword, wanted, fuzzy=fuzzy)
+        conditions.append(have_name(condition) if by_name else condition)
         values += bound
     for group, filters in below.items():
         condition, bound = _exists(query.level, "series" if group == _MODALITIES else group, filters, fuzzy=fuzzy)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from researchpacs.archive._levels import COLUMN, KEYS, SOURCE, TABLE
-from researchpacs.archive._names import PLAIN, fits
+from researchpacs.archive._names import PLAIN, fits, have_name
 from researchpacs.dicom.keywords import INDEXED, LEVELS, vr_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Level
@@ -131,6 +131,10 @@ def _condition(keyword: str, text: str, question: Question) -> tuple[str, list[s
         return _below("study" if level in ("series", "instance") else level, "Modality", text, sensitive)
     if _level_of(keyword, level) is None:
         return _below(level, keyword, text, sensitive)
+    if keyword == "PatientName" and level != "patient":
+        name = "json_extract(one.attributes, '$.PatientName')"
+        condition, bound = _matching(name, keyword, text, case_sensitive=sensitive)
+        return have_name(condition), bound
     return _matching(_expression(keyword, level), keyword, text, case_sensitive=sensitive)
 
 
