@@ -20,6 +20,8 @@ from researchpacs.testing import small_ct
 
 Make = Callable[..., None]
 
+_TOLD = ("question", "snapshot", "snapshot_at", "digest", "author", "created_at")
+
 
 def _series(number: int, *, patient: str = "", seed: int | None = None, **attributes: object) -> list[Dataset]:
     """A series of three slices; its picture depends on its seed."""
@@ -197,7 +199,7 @@ def test_splits_tear_nobody_and_keep_the_shares(cohort):
 
 
 def test_splits_depend_on_the_seed_and_not_on_the_order(cohort):
-    told = {name: getattr(cohort, name) for name in ("question", "snapshot", "digest", "author", "created_at")}
+    told = {name: getattr(cohort, name) for name in _TOLD}
     turned = Cohort("turned", cohort.members[::-1], cohort.source, description="", **told)
 
     def test_of(one, seed):

@@ -287,9 +287,10 @@ class Pacs(Nodes):
     @cached_property
     def _cohorts(self) -> "Cohorts":
         from researchpacs._pacs._members import member_source
+        from researchpacs.archive import CohortLedger
         from researchpacs.cohort import Cohorts
 
-        return Cohorts(self.archive.ledger, member_source(self))
+        return Cohorts(CohortLedger(self.archive.ledger), member_source(self))
 
     # -- look ----------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 """Keep and return instances: the `Archive` protocol and its back ends."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._backup import BackupReport, back_up
+from researchpacs.archive._cohorts import CohortLedger
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._facts import Kept
 from researchpacs.archive._job import Job, JobStoppedError
@@ -32,6 +33,7 @@ __all__ = [
     "Archive",
     "Attachment",
     "BackupReport",
+    "CohortLedger",
     "EmbeddedArchive",
     "Job",
     "JobStoppedError",
@@ -137,6 +139,10 @@ class Archive(Protocol):
 
     def label_changes(self, since: int) -> "Sequence[LabelChange]":
         """The labels of the objects whose labels changed after `since`; asked only of what can ``"label-feed"``."""
+        ...
+
+    def cohorts_announced(self, since: int, last: int) -> "Sequence[Mapping[str, Any]]":
+        """The cohorts frozen by changes after `since` up to `last`; asked only of what keeps ``"cohorts"``."""
         ...
 
     def last_change(self) -> tuple[str, int]:

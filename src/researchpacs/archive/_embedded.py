@@ -9,9 +9,11 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from researchpacs.archive._attachments import Attachments
 from researchpacs.archive._batch import Batch, Move, Pair, is_evident_duplicate
+from researchpacs.archive._cohorts import CohortLedger
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._facts import Kept, facts_of, forget_facts
@@ -55,6 +57,7 @@ class EmbeddedArchive:
         {
             "byte-ranges",
             "change-feed",
+            "cohorts",
             "delete",
             "facts",
             "frames",
@@ -74,6 +77,7 @@ class EmbeddedArchive:
         self.ledger.migrate("archive", scripts_of("researchpacs.archive"))
         self.resources = Resources(self.ledger, home.archive)
         self.labels = Labels(self.ledger)
+        self.cohorts = CohortLedger(self.ledger)
         self.metadata = Metadata(self.ledger)
         self.attachments = Attachments(home, self.ledger)
         self.jobs = Jobs(home, self.ledger)
@@ -264,6 +268,10 @@ class EmbeddedArchive:
     def label_changes(self, since: int) -> Sequence[LabelChange]:
         """The labels of the objects whose labels changed after sequence number `since`."""
         return self.labels.changed_since(since)
+
+    def cohorts_announced(self, since: int, last: int) -> Sequence[Mapping[str, Any]]:
+        """The cohorts frozen by changes after `since` up to `last` of the feed."""
+        return self.cohorts.announced(since, last)
 
     def refresh(self) -> None:
         """Nothing: whoever changes this archive writes its feed."""

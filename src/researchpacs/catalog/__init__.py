@@ -3,6 +3,8 @@
 from researchpacs.catalog._catalog import Catalog
 from researchpacs.catalog._fence import Verdict, check_condition, decide, series_rows
 from researchpacs.catalog._labels import LABEL_KEYS
+from researchpacs.catalog._past import Past
+from researchpacs.catalog._pins import Pin
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
@@ -12,6 +14,8 @@ from researchpacs.catalog._tables import column_types
 __all__ = [
     "LABEL_KEYS",
     "Catalog",
+    "Past",
+    "Pin",
     "Result",
     "Schema",
     "SyncReport",

@@ -5,8 +5,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactio
 from researchpacs.catalog._errors import telling_sql_errors
 from researchpacs.catalog._features import FEATURES, FeatureTables
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach, attach_statement, engine
+from researchpacs.catalog._past import Past
+from researchpacs.catalog._pins import Pin, current_pin
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
 from researchpacs.catalog._show import asks_who
-from researchpacs.catalog._tidy import current_snapshot
 from researchpacs.errors import InvalidInputError, ResearchPacsError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Catalog:
         self._scratch = ExitStack()
         self._workspace: Path | None = None
         self._closed = False
+        self._pinned_by: int | None = None
+        """The thread that is asking within `one_snapshot`."""
         self._astray = False
         self._about_persons: set[str] = set()
         """The user's own tables that were made of what says who a patient is."""
@@ -124,11 +127,32 @@ class Catalog:
                 for name in tables:
                     con.unregister(name)
 
-    def snapshot(self) -> int:
-        """Number of the catalog's newest snapshot, which has all that is in the archive."""
+    @contextmanager
+    def one_snapshot(self) -> Iterator[Pin]:
+        """Let all that this thread asks see one snapshot, which has all that was in the archive at the beginning."""
         self.catch_up()
         with self._using:
-            return current_snapshot(self._reader())
+            con = self._at_home()
+            con.execute("begin")
+            self._pinned_by = threading.get_ident()
+            try:
+                yield current_pin(con)
+            finally:
+                self._pinned_by = None
+                # Views that were made meanwhile are gone with the transaction, so they are made again when asked for.
+                self._features = FeatureTables(self._home.features)
+                con.execute("rollback")
+
+    def as_of(self, pin: Pin) -> Past:
+        """The catalog as it was at a snapshot; its results keep what they need open.
+
+        Raises
+        ------
+        NotFoundError
+            The snapshot is not there any more.
+        """
+        self.catch_up()
+        return Past(self._home, pin, self._spill())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
@@ -199,6 +223,8 @@ class Catalog:
     def catch_up(self) -> None:
         """Return when the catalog has all that the archive has now."""
         self._refuse_closed()
+        if self._pinned_by == threading.get_ident():
+            return
         wanted = self._archive.last_change()
         while not self._has(wanted):
             try:

@@ -13,6 +13,7 @@ import duckdb
 
 from researchpacs.archive import Archive, Kept, Stored
 from researchpacs.catalog import _ddl
+from researchpacs.catalog._cohorts import insert_cohorts
 from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._labels import replace_labels
@@ -180,6 +181,7 @@ class Committer:
             all_studies = rows_where(self._con, "studies", "patient_key", {key[0] for key in patients})
             self._replace("patients", _PATIENT, patients, _grouped(all_studies, _PATIENT), patient_row)
         self._replace_labels()
+        self._insert_cohorts(batch.last)
         self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
 
     def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
@@ -233,6 +235,10 @@ class Committer:
         if "label-feed" in self._archive.capabilities:
             changes = self._archive.label_changes(self._state()[1])
             replace_labels(self._con, changes)
+
+    def _insert_cohorts(self, last: int) -> None:
+        if "cohorts" in self._archive.capabilities:
+            insert_cohorts(self._con, self._archive.cohorts_announced(self._state()[1], last))
 
     def _in_transaction(self, work: Callable[[], None]) -> None:
         """Commit `work`, again after a while where another client holds the metadata."""

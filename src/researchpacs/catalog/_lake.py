@@ -16,7 +16,7 @@ __all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine"]
 NAME = "pacs"
 """What the lake is called in SQL."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of a table; an older catalog is made anew, a newer one refused."""
 
 _EXTENSIONS = ("ducklake", "sqlite_scanner")
@@ -46,17 +46,18 @@ def engine(spill: Path) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def attach(con: duckdb.DuckDBPyConnection, home: Home, *, read_only: bool) -> None:
-    """Attach a home's lake as `NAME`."""
-    con.execute(attach_statement(home, read_only=read_only))
+def attach(con: duckdb.DuckDBPyConnection, home: Home, *, read_only: bool, snapshot: int | None = None) -> None:
+    """Attach a home's lake as `NAME`; as it was at a snapshot where one is given."""
+    con.execute(attach_statement(home, read_only=read_only, snapshot=snapshot))
 
 
-def attach_statement(home: Home, *, read_only: bool = True) -> str:
+def attach_statement(home: Home, *, read_only: bool = True, snapshot: int | None = None) -> str:
     """Write the statement that attaches a home's lake."""
     # DuckLake notes where the data lie relative to nothing, so a home that was moved is told anew.
     options = [f"data_path {_quoted(f'{home.catalog_data}/')}", "override_data_path true"]
     options += ["meta_journal_mode 'WAL'", "meta_busy_timeout 10000"]
     options += ["read_only"] if read_only else []
+    options += [f"snapshot_version {int(snapshot)}"] if snapshot is not None else []
     return f"attach {_quoted(f'ducklake:sqlite:{home.catalog_metadata}')} as {NAME} ({', '.join(options)})"
 
 

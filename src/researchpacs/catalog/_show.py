@@ -20,7 +20,8 @@ _IDENTIFYING = frozenset(
         "OtherPatientIDsSequence", "OtherPatientNames", "PatientAddress", "PatientBirthDate", "PatientBirthName",
         "PatientBirthTime", "PatientComments", "PatientID", "PatientMotherBirthName", "PatientName",
         "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson",
-        "StudyID", "tags", "author", "key_text", "report_text",
+        "StudyID", "tags", "author", "key_text", "report_text", "query_text", "query_params", "attrition",
+        "member_columns",
     )
 )  # fmt: skip
 _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")

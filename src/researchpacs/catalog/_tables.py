@@ -6,6 +6,7 @@ A column named by a DICOM keyword takes its type from the data dictionary; the o
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from researchpacs.catalog._cohorts import cohort_tables
 from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
 from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._object_tables import object_tables
@@ -49,7 +50,10 @@ def tables() -> dict[str, Table]:
     """All tables by name, patients first."""
     return {
         table.name: table
-        for table in (*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues(), _state())
+        for table in (
+            *(*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues()),
+            *(*cohort_tables(), _state()),
+        )
     } | {"series_index": _series_index()}
 
 

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from researchpacs.archive import Archive
     from researchpacs.catalog import Catalog
 
-__all__ = ["IDENTITY", "Member", "Question", "contents_of", "digest_of", "members_of", "question_of"]
+__all__ = [
+    "IDENTITY",
+    "Member",
+    "Question",
+    "contents_of",
+    "digest_of",
+    "files_of",
+    "members_of",
+    "question_of",
+    "with_digests",
+]
 
 IDENTITY = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
 """What tells a series from all others of an archive."""
@@ -119,12 +129,20 @@ def members_of(source: object, catalog: "Catalog") -> list[Member]:
     return list(members.values())
 
 
-def contents_of(members: Iterable[Member], catalog: "Catalog", archive: "Archive") -> list[Member]:
+def contents_of(members: Sequence[Member], catalog: "Catalog", archive: "Archive") -> list[Member]:
     """Give the members the digests of what their series hold now; series that are gone are left out."""
-    asked = list(members)
-    rows = catalog.sql(_CONTENTS, uids=[one.series_uid for one in asked]).fetchall()
+    return with_digests(members, files_of(members, catalog), archive)
+
+
+def files_of(members: Iterable[Member], catalog: "Catalog") -> list[tuple[Any, ...]]:
+    """The files of the members: identity, SOPInstanceUID, key, and SHA-256 where it is known."""
+    return catalog.sql(_CONTENTS, uids=[one.series_uid for one in members]).fetchall()
+
+
+def with_digests(members: Iterable[Member], files: Iterable[tuple[Any, ...]], archive: "Archive") -> list[Member]:
+    """Give the members the digests of their files, as `files_of` has them."""
     lines: dict[tuple[str, str, str], list[str]] = {}
-    for *identity, sop_uid, key, digest in rows:
+    for *identity, sop_uid, key, digest in files:
         # A file that is only referenced may not have been read in full yet.
         known = digest or sha256(archive.read(key)).hexdigest()
         lines.setdefault((identity[0], identity[1], identity[2]), []).append(f"{sop_uid}\t{known}\n")
@@ -135,7 +153,7 @@ def contents_of(members: Iterable[Member], catalog: "Catalog", archive: "Archive
             digest=sha256("".join(sorted(lines[one.identity])).encode()).hexdigest(),
             columns=one.columns,
         )
-        for one in asked
+        for one in members
         if one.identity in lines
     ]
 

@@ -7,9 +7,12 @@ from researchpacs.cohort._members import IDENTITY, Member, Question, contents_of
 from researchpacs.cohort.attrition import Attrition, Step
 from researchpacs.cohort.part import Part, Source
 from researchpacs.cohort.split import Splits, folds, split
+from researchpacs.errors import NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from researchpacs.catalog import Past, Result
 
 __all__ = ["Cohort"]
 
@@ -25,8 +28,8 @@ class Cohort(Part):
         In the author's words.
     question
         What found the members.
-    snapshot
-        The catalog's snapshot at that time.
+    snapshot, snapshot_at
+        The catalog's snapshot that the members were found in, and when that was made (UTC, ISO 8601); see `as_of`.
     digest
         SHA-256 over the sorted UIDs and file hashes; equal in every archive that holds the same files.
     author, created_at
@@ -44,6 +47,7 @@ class Cohort(Part):
         description: str,
         question: Question,
         snapshot: int,
+        snapshot_at: str,
         digest: str,
         author: str,
         created_at: str,
@@ -53,6 +57,8 @@ class Cohort(Part):
         self.description = description
         self.question = question
         self.snapshot = snapshot
+        self.snapshot_at = snapshot_at
+        self._past: Past | None = None
         self.digest = digest
         self.author = author
         self.created_at = created_at
@@ -78,6 +84,28 @@ class Cohort(Part):
                 rows.append((identity, "changed"))
         return pd.DataFrame([{**dict(zip(IDENTITY, one, strict=True)), "change": change} for one, change in rows],
                             columns=[*IDENTITY, "change"])  # fmt: skip
+
+    def as_of(self, query: str, /, **params: Any) -> "Result":
+        """Ask the catalog in SQL as it was when the cohort was frozen.
+
+        Parameters
+        ----------
+        query
+            Over all tables of the catalog as they were, and over ``members``: one row per member with its UIDs and
+            the columns of the cohort.
+        **params
+            Values of ``$name`` in the query.
+
+        Raises
+        ------
+        NotFoundError
+            The catalog was lost and made anew since. Members, digest, question and attrition still stand.
+        InvalidInputError
+            DuckDB refuses the query, or it would write to the catalog.
+        """
+        if self._past is None:
+            self._past = self._open_past()
+        return self._past.sql(query, params)
 
     def attrition(self) -> Attrition:
         """How many patients, studies and series each filter left when it was frozen: a flow chart, and its table."""
@@ -116,6 +144,25 @@ class Cohort(Part):
         """Make folds for cross-validation: so many splits into ``train`` and ``test``, each group in one test part."""
         return folds(self, count, by=by, stratify=stratify, seed=seed)
 
+    def _open_past(self) -> "Past":
+        import pandas as pd
+
+        from researchpacs.catalog import Pin
+
+        try:
+            past = self.source.catalog.as_of(Pin(self.snapshot, self.snapshot_at))
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{error}. What was frozen still stands: df(), digest and attrition() are in the archive's ledger, and "
+                "diff() compares with what is there now"
+            ) from None
+        rows = [
+            {**dict(zip(IDENTITY, one.identity, strict=True)), "instance_count": one.instance_count, **one.columns}
+            for one in self.members
+        ]
+        past.show("members", pd.DataFrame(rows))
+        return past
+
     def _found_now(self) -> set[tuple[str, str, str]]:
         """What the question finds now."""
         result = self.source.catalog.sql(self.question.query, **self.question.params)
@@ -127,7 +174,7 @@ class Cohort(Part):
         return _restored, (self.name, self.members, self.source, self._rest())
 
     def _rest(self) -> dict[str, Any]:
-        names = ("description", "question", "snapshot", "digest", "author", "created_at")
+        names = ("description", "question", "snapshot", "snapshot_at", "digest", "author", "created_at")
         return {**{name: getattr(self, name) for name in names}, "flow": self._flow}
 
 
