@@ -351,10 +351,9 @@ def test_what_is_no_such_server_is_unsupported(orthanc: Orthanc):
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch):
     import socket
 
-    from researchpacs.archive import _dicomweb, _orthanc
+    from researchpacs.archive import _remote_http
 
-    monkeypatch.setattr(_orthanc, "TIMEOUT_S", (0.2, 0.2))
-    monkeypatch.setattr(_dicomweb, "TIMEOUT_S", (0.2, 0.2))
+    monkeypatch.setattr(_remote_http, "TIMEOUT_S", (0.2, 0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for kind in ("orthanc", "dicomweb"):
             with pytest.raises(RemoteError):

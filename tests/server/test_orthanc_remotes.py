@@ -1,5 +1,6 @@
 """Other servers by Orthanc's REST, ``/peers`` and ``/dicom-web/servers``, beside a real Orthanc that does the same."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,35 @@ def test_a_server_that_was_removed_is_not_known_by_its_password(ours: httpx.Clie
     ours.delete("/peers/other").raise_for_status()
     ours.put("/peers/other", json=[f"{url}/x/"]).raise_for_status()
     assert "Username" not in ours.get("/peers/other/configuration").json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "method", "body"),
+    [
+        ("peers", "system", "GET", None),
+        ("peers", "store", "POST", [STUDY]),
+        ("dicom-web/servers", "stow", "POST", {"Resources": [STUDY]}),
+        ("dicom-web/servers", "retrieve", "POST", {"Resources": [{"Study": "1.2.3"}]}),
+        ("dicom-web/servers", "qido", "POST", {"Uri": "/studies"}),
+    ],
+)
+def test_a_silent_server_is_given_up_when_its_timeout_says(
+    ours: httpx.Client, kind: str, path: str, method: str, body: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        ours.put(f"/{kind}/silent", json={"Url": url, "Timeout": 1}).raise_for_status()
+        assert ours.get(f"/{kind}?expand").json()["silent"]["Timeout"] == 1
+        # Without it this takes a minute, which is more than the test's client waits.
+        answer = ours.request(method, f"/{kind}/silent/{path}", json=body)
+        assert answer.status_code >= 400
+        ours.delete(f"/{kind}/silent").raise_for_status()
+
+
+@pytest.mark.parametrize("timeout", [-1, "soon", True, 1e9, 100_000])
+def test_a_timeout_that_is_none_is_refused(ours: httpx.Client, timeout: object) -> None:
+    answer = ours.put("/peers/late", json={"Url": "http://127.0.0.1:1/", "Timeout": timeout})
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("uri", ["../system", "a/../../system", "http://127.0.0.1:1/", "%2e%2e/system", "x?y", 5])

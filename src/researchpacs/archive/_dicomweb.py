@@ -22,7 +22,6 @@ from researchpacs.archive._remote_address import Address
 from researchpacs.archive._remote_http import (
     AS_IT_IS,
     MOST_IN_MEMORY,
-    TIMEOUT_S,
     Writable,
     content_of,
     copied,
@@ -32,6 +31,7 @@ from researchpacs.archive._remote_http import (
     part_of,
     pieces,
     telling_http_errors,
+    waits,
 )
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
@@ -62,18 +62,21 @@ class DicomwebServer:
     ----------
     address
         Where it answers; the credentials are those this process has for it.
+    timeout_s
+        How long to wait for it; 0 for as long as for all others.
     """
 
     pause_s = 2.0
     batch = 2000  # a series' metadata come at once, and would come again for every part of it
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, timeout_s: int = 0) -> None:
         from dicomweb_client import DICOMwebClient
 
         self.address = address
+        self._waits = waits(timeout_s)
         self._session = new_session(address)
         url = address.root.rstrip("/")
-        self._client = DICOMwebClient(url, session=self._session, timeout=TIMEOUT_S, permissive_uid=True)
+        self._client = DICOMwebClient(url, session=self._session, timeout=self._waits, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)
 
     # -- follow -------------------------------------------------------------------------------------------------------
@@ -95,7 +98,9 @@ class DicomwebServer:
                 f"{self.address.root} does not answer as DICOMweb does; give the URL that /studies is below"
             ) from None
         with telling_http_errors(self.address, "what it allows"):
-            allowed = self._session.options(f"{self.address.root}studies/1", timeout=TIMEOUT_S).headers.get("Allow", "")
+            allowed = self._session.options(f"{self.address.root}studies/1", timeout=self._waits).headers.get(
+                "Allow", ""
+            )
         return frozenset({"delete"} if "DELETE" in allowed.upper() else ())
 
     def feed(self, cursor: Mapping[str, Any], count: int) -> Feed:
@@ -312,7 +317,7 @@ class DicomwebServer:
     def _ask(self, verb: str, what: str, path: str, **options: Any) -> requests.Response:
         with telling_http_errors(self.address, what):
             response: requests.Response = getattr(self._session, verb)(
-                f"{self.address.root}{path}", timeout=TIMEOUT_S, **options
+                f"{self.address.root}{path}", timeout=self._waits, **options
             )
         if not response.ok:
             raise error_of_status(self.address, what, response.status_code)

@@ -18,7 +18,6 @@ from researchpacs.archive._remote_address import Address, credentials_of
 from researchpacs.archive._remote_http import (
     AS_IT_IS,
     AT_ONCE,
-    TIMEOUT_S,
     Writable,
     content_of,
     copied,
@@ -27,6 +26,7 @@ from researchpacs.archive._remote_http import (
     stay_there,
     telling_http_errors,
     unreachable,
+    waits,
 )
 from researchpacs.archive._remote_instance import Fetched
 from researchpacs.archive._remote_server import Depth, Feed, FrameBytes, Listing, Sent
@@ -52,15 +52,18 @@ class OrthancServer:
     ----------
     address
         Where it answers; the credentials are those this process has for it.
+    timeout_s
+        How long to wait for it; 0 for as long as for all others.
     """
 
     pause_s = 0.0
     batch = 200
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, timeout_s: int = 0) -> None:
         from orthanc_api_client import OrthancApiClient  # type: ignore[import-untyped]
 
         self.address = address
+        self._waits = waits(timeout_s)
         user, secret = credentials_of(address) or (None, None)
         self._client = OrthancApiClient(address.root, user=user, pwd=secret, pool_maxsize=AT_ONCE, pool_block=True)
 
@@ -288,7 +291,7 @@ class OrthancServer:
 
         try:
             hooks = {"response": stay_there}
-            response = getattr(self._client, verb)(endpoint, timeout=TIMEOUT_S, hooks=hooks, **options)
+            response = getattr(self._client, verb)(endpoint, timeout=self._waits, hooks=hooks, **options)
         # `from None`: its errors quote what the server said, which may name a person.
         except exceptions.HttpError as error:
             status = error.http_status_code

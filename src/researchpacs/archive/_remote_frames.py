@@ -43,19 +43,19 @@ class RemoteFrame:
     is_whole_file: bool
 
 
-def server_of(address: Address) -> Server:
+def server_of(address: Address, *, timeout_s: int = 0) -> Server:
     """The connection of this process to a server, with the credentials the process has for it."""
-    name = (os.getpid(), address, credentials_of(address))
+    name = (os.getpid(), address, credentials_of(address), timeout_s)
     with _guard:
         if name not in _servers:
             if address.kind == "orthanc":
                 from researchpacs.archive._orthanc import OrthancServer
 
-                _servers[name] = OrthancServer(address)
+                _servers[name] = OrthancServer(address, timeout_s=timeout_s)
             else:
                 from researchpacs.archive._dicomweb import DicomwebServer
 
-                _servers[name] = DicomwebServer(address)
+                _servers[name] = DicomwebServer(address, timeout_s=timeout_s)
         return _servers[name]
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "stay_there",
     "telling_http_errors",
     "unreachable",
+    "waits",
 ]
 
 AT_ONCE = 8
@@ -67,6 +68,18 @@ _RETRIES = Retry(
     backoff_factor=0.2,
     raise_on_status=False,
 )
+
+
+def waits(timeout_s: int) -> tuple[float, float]:
+    """How long to wait for a server, as `TIMEOUT_S` says unless somebody says otherwise.
+
+    Parameters
+    ----------
+    timeout_s
+        Seconds; 0 where nothing is said.
+    """
+    connect_s, read_s = TIMEOUT_S
+    return (min(connect_s, timeout_s), timeout_s) if timeout_s else (connect_s, read_s)
 
 
 def new_session(address: Address) -> requests.Session:

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from researchpacs.archive import Stored
-from researchpacs.archive._remote_address import address_of
+from researchpacs.archive._remote_address import Address, address_of
 from researchpacs.errors import NotFoundError, RemoteError
 from researchpacs.ingest import Spool
 from researchpacs.server.intake import store_written
@@ -48,6 +48,7 @@ def routes(pacs: "Pacs") -> list[Route]:
         remote, options = servers.of(request), body_object(request)
         wanted = {
             "Url": remote.address.url,
+            "Timeout": remote.timeout_s,
             "Resources": _wanted(options.get("Resources")),
             "Waited": not is_asynchronous(options),
         }
@@ -109,7 +110,7 @@ def _retrieve(run: Run) -> Mapping[str, Any]:
     request = run.job.request
     count = size = 0
     with giving_up(waited=request["Waited"]):
-        server = _server(run.job.request["Url"])
+        server = _server(address_of(request["Url"]), request.get("Timeout", 0))
         try:
             names = dict.fromkeys(name for one in request["Resources"] for name in _names(server, one))
             for name in stepping(run, list(names)):
@@ -140,10 +141,10 @@ def _names(server: "DicomwebServer", wanted: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _server(url: str) -> "DicomwebServer":
+def _server(address: Address, timeout_s: int) -> "DicomwebServer":
     from researchpacs.archive._dicomweb import DicomwebServer
 
-    return DicomwebServer(address_of(url))
+    return DicomwebServer(address, timeout_s=timeout_s)
 
 
 # -- ask --------------------------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def _answer(servers: Remotes, request: Request, options: Mapping[str, Any]) -> "
     if not all(isinstance(one, Mapping) for one in (arguments, headers)):
         raise OrthancError(400, "Arguments and HttpHeaders are objects of texts", orthanc=_BAD_FORMAT)
     parameters = {str(name): str(value) for name, value in arguments.items()}
-    return _server(remote.address.url).ask(
+    return _server(remote.address, remote.timeout_s).ask(
         uri.lstrip("/"), parameters, {str(name): str(value) for name, value in headers.items()}
     )
 

@@ -31,7 +31,8 @@ def routes(pacs: "Pacs") -> list[Route]:
     def system(request: Request) -> Response:
         from researchpacs.archive._orthanc import OrthancServer
 
-        server = OrthancServer(peers.of(request).address)
+        remote = peers.of(request)
+        server = OrthancServer(remote.address, timeout_s=remote.timeout_s)
         try:
             return as_json(server.system())
         finally:

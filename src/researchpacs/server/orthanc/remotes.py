@@ -37,6 +37,7 @@ __all__ = ["Remote", "Remotes", "send_all", "server_in", "start_sending"]
 _BAD_FORMAT = (15, "Bad file format")
 _INEXISTENT = (7, "Accessing an inexistent item")
 _LONGEST_NAME = 64
+_LONGEST_TIMEOUT_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def start_sending(
     instances = instances_of(pacs, names)
     wanted = {
         "Url": remote.address.url,
+        "Timeout": remote.timeout_s,
         "Resources": names,
         "Transcode": transcode_of(options),
         "Waited": not is_asynchronous(options, default=default),
@@ -186,7 +188,7 @@ def start_sending(
 
 def server_in(run: Run) -> Server:
     """The server that a job names."""
-    return server_of(address_of(run.job.request["Url"]))
+    return server_of(address_of(run.job.request["Url"]), timeout_s=run.job.request.get("Timeout", 0))
 
 
 def send_all(run: Run) -> list[Stored]:
@@ -211,4 +213,6 @@ def send_all(run: Run) -> list[Stored]:
 
 def _seconds(said: Mapping[str, Any]) -> int:
     found = said.get("Timeout", 0)
-    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= _LONGEST_TIMEOUT_S:
+        raise OrthancError(400, f"Timeout is a number of seconds, 0 to {_LONGEST_TIMEOUT_S}", orthanc=_BAD_FORMAT)
+    return found
