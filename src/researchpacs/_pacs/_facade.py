@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
 
+from researchpacs._pacs._federation import Federation
 from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, apart, as_handle, as_handles
-from researchpacs._pacs._nodes import Nodes
 from researchpacs._pacs._one import one_of
 from researchpacs.archive import open_archive, open_remote
 from researchpacs.catalog import Catalog
@@ -36,7 +36,7 @@ OPEN: "weakref.WeakSet[Pacs]" = weakref.WeakSet()
 """Those that this process has open."""
 
 
-class Pacs(Nodes):
+class Pacs(Federation):
     """An open archive; made by `connect`.
 
     Everything that needs the archive is a method here. Also a context manager.

@@ -12,6 +12,7 @@ from researchpacs.archive._job import Job, JobStoppedError
 from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._metadata import Revision
+from researchpacs.archive._origins import Origin, OriginChange
 from researchpacs.archive._peers import Peer, Peers, Tls
 from researchpacs.archive._restore import RestoreReport, restore
 from researchpacs.archive._stored import Stored
@@ -40,6 +41,8 @@ __all__ = [
     "Jobs",
     "Kept",
     "LabelChange",
+    "Origin",
+    "OriginChange",
     "Peer",
     "Peers",
     "Problem",
@@ -139,6 +142,10 @@ class Archive(Protocol):
 
     def label_changes(self, since: int) -> "Sequence[LabelChange]":
         """The labels of the objects whose labels changed after `since`; asked only of what can ``"label-feed"``."""
+        ...
+
+    def origin_changes(self, since: int) -> "Sequence[OriginChange]":
+        """The origins of the series whose origin changed after `since`; asked only of what keeps ``"origins"``."""
         ...
 
     def cohorts_announced(self, since: int, last: int) -> "Sequence[Mapping[str, Any]]":

@@ -23,6 +23,7 @@ from researchpacs.archive._jobs import Jobs
 from researchpacs.archive._labels import LabelChange, Labels
 from researchpacs.archive._ledger_rows import changes_after, last_change, rows_below, rows_by_key, rows_named
 from researchpacs.archive._metadata import Metadata
+from researchpacs.archive._origins import OriginChange, Origins
 from researchpacs.archive._series import instances_of, look_up
 from researchpacs.archive._stored import PLACE_COLUMNS, Stored, blob_path, location_of, refers, stored_of
 from researchpacs.archive._verify import VerifyReport, verify
@@ -64,6 +65,7 @@ class EmbeddedArchive:
             "label-feed",
             "labels",
             "original-headers",
+            "origins",
             "reference",
             "shared-uids",
             "uid-index",
@@ -77,6 +79,7 @@ class EmbeddedArchive:
         self.ledger.migrate("archive", scripts_of("researchpacs.archive"))
         self.resources = Resources(self.ledger, home.archive)
         self.labels = Labels(self.ledger)
+        self.origins = Origins(self.ledger)
         self.cohorts = CohortLedger(self.ledger)
         self.metadata = Metadata(self.ledger)
         self.attachments = Attachments(home, self.ledger)
@@ -268,6 +271,10 @@ class EmbeddedArchive:
     def label_changes(self, since: int) -> Sequence[LabelChange]:
         """The labels of the objects whose labels changed after sequence number `since`."""
         return self.labels.changed_since(since)
+
+    def origin_changes(self, since: int) -> Sequence[OriginChange]:
+        """The origins of the series whose origin changed after sequence number `since`."""
+        return self.origins.changed_since(since)
 
     def cohorts_announced(self, since: int, last: int) -> Sequence[Mapping[str, Any]]:
         """The cohorts frozen by changes after `since` up to `last` of the feed."""

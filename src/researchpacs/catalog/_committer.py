@@ -21,6 +21,7 @@ from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._object_tables import OBJECT_TABLES
 from researchpacs.catalog._objects import says_more
 from researchpacs.catalog._once import read_kept, replace_kept
+from researchpacs.catalog._origins import replace_origins
 from researchpacs.catalog._recalled import Bases
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._tidy import current_snapshot, tidy
@@ -181,6 +182,7 @@ class Committer:
             all_studies = rows_where(self._con, "studies", "patient_key", {key[0] for key in patients})
             self._replace("patients", _PATIENT, patients, _grouped(all_studies, _PATIENT), patient_row)
         self._replace_labels()
+        self._replace_origins()
         self._insert_cohorts(batch.last)
         self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
 
@@ -235,6 +237,10 @@ class Committer:
         if "label-feed" in self._archive.capabilities:
             changes = self._archive.label_changes(self._state()[1])
             replace_labels(self._con, changes)
+
+    def _replace_origins(self) -> None:
+        if "origins" in self._archive.capabilities:
+            replace_origins(self._con, self._archive.origin_changes(self._state()[1]))
 
     def _insert_cohorts(self, last: int) -> None:
         if "cohorts" in self._archive.capabilities:

@@ -10,6 +10,7 @@ from researchpacs.catalog._cohorts import cohort_tables
 from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
 from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._object_tables import object_tables
+from researchpacs.catalog._origins import ORIGIN_COLUMNS, origins_table
 
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
 
@@ -52,7 +53,7 @@ def tables() -> dict[str, Table]:
         table.name: table
         for table in (
             *(*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues()),
-            *(*cohort_tables(), _state()),
+            *(origins_table(), *cohort_tables(), _state()),
         )
     } | {"series_index": _series_index()}
 
@@ -250,11 +251,12 @@ def _series_index() -> Table:
         *(f't."{one.name}"' for one in dicom(parents["t"])),
         *(f's."{one.name}"' for one in (*series, *ours)),
         *(f'g."{one.name}"' for one in places),
+        *(f'o."{one.name}"' for one in ORIGIN_COLUMNS),
     ]
     return Table(
         "series_index",
-        "One row per series with its patient, study and geometry, in the shape public indexes have.",
-        (*columns, *series, *ours, *places),
+        "One row per series with its patient, study, geometry and licence, in the shape public indexes have.",
+        (*columns, *series, *ours, *places, *ORIGIN_COLUMNS),
         view=f"""
 select {", ".join(chosen)}
 from {NAME}.main.series s
@@ -265,6 +267,10 @@ left join {NAME}.main.geometry g
     and g.StudyInstanceUID = s.StudyInstanceUID
     and g.patient_key = s.patient_key
     and g.stack = 0
+left join {NAME}.main.origins o
+    on o.SeriesInstanceUID = s.SeriesInstanceUID
+    and o.StudyInstanceUID = s.StudyInstanceUID
+    and o.patient_key = s.patient_key
 """,  # noqa: S608 - our names
     )
 
