@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from researchpacs.errors import ResearchPacsError, UnsupportedError
+from researchpacs.errors import UnsupportedError
 from researchpacs.testing import small_ct
 
 from .conftest import contents
@@ -182,11 +182,11 @@ def test_a_sync_that_is_killed_leaves_nothing_half_and_is_continued(filled):
 
 
 def _reader_without_sync(filled):
-    from researchpacs.catalog import _catalog
+    from researchpacs.catalog._lake import open_reader
 
     if filled.catalog._state() is None:
         return None
-    return _catalog._open_reader(filled.home, filled.catalog._spill())
+    return open_reader(filled.home, filled.catalog._spill())
 
 
 def test_another_feed_makes_the_catalog_anew(filled):
@@ -217,30 +217,6 @@ def test_an_older_catalog_is_made_anew_and_a_newer_one_refused(filled, monkeypat
     else:
         with pytest.raises(UnsupportedError, match="pip install --upgrade"):
             filled.catalog.sql("select 1")
-
-
-def test_a_catalog_that_is_no_database_is_told_and_can_be_made_anew(filled):
-    filled.take(slices(2))
-    filled.catalog.sync()
-    filled.reopen()
-    for path in filled.home.path.glob("catalog.sqlite*"):
-        path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
-
-    with pytest.raises(ResearchPacsError, match="rebuild"):
-        filled.catalog.sql("select 1")
-    filled.catalog.sync(rebuild=True)
-
-    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
-
-
-def test_a_lost_catalog_comes_back_by_itself(filled):
-    filled.take(slices(2))
-    filled.catalog.sync()
-    filled.reopen()
-    for path in filled.home.path.glob("catalog.sqlite*"):
-        path.unlink()
-
-    assert filled.catalog.sql("select count(*) from instances").fetchall() == [(2,)]
 
 
 def test_a_file_that_is_gone_is_a_row_of_issues_and_stops_nothing(filled, tmp_path):
@@ -292,20 +268,3 @@ def test_housekeeping_changes_no_row_and_disturbs_no_reader(filled, monkeypatch)
     assert list(filled.home.catalog_data.rglob("*.parquet"))
     filled.catalog.sync(rebuild=True)
     assert contents(filled.catalog) == stepwise
-
-
-def test_a_lost_file_of_the_catalog_is_told_with_the_way_out(filled):
-    filled.take(slices(30))
-    filled.catalog.sync()
-    filled.reopen()
-    for path in filled.home.catalog_data.rglob("*.parquet"):
-        path.unlink()
-
-    for ask in (
-        lambda: filled.catalog.sql("select tags from instances").fetchall(),
-        lambda: filled.catalog.sql("select position from frames").fetchall(),
-    ):
-        with pytest.raises(ResearchPacsError, match="rebuild"):
-            ask()
-    filled.catalog.sync(rebuild=True)
-    assert len(filled.catalog.frames(small_ct().SeriesInstanceUID)) == 30

@@ -67,4 +67,23 @@ def test_a_damaged_catalog_keeps_no_other_question_from_being_asked(archive: Emb
         path.write_bytes(b"no database" * 1000)
     report = examined(archive)
     assert [one.check for one in report.findings] == ["disk", "ledger", "catalog", "extras"]
+    assert report.ok
+    assert "30 instances" in str(report)
+    assert "was made anew" in str(report)
+    assert "was made anew" not in str(examined(archive))
+
+
+def test_a_catalog_that_cannot_be_read_keeps_no_other_question_from_being_asked(archive: EmbeddedArchive) -> None:
+    for path in archive.home.path.glob("catalog.sqlite*"):
+        path.unlink()
+    archive.home.catalog_metadata.mkdir()
+    report = examined(archive)
+    assert [one.check for one in report.findings] == ["disk", "ledger", "catalog", "extras"]
     assert set(ill(report)) == {"catalog"}
+
+
+def test_a_file_that_is_cut_off_is_found_without_reading_it(archive: EmbeddedArchive) -> None:
+    assert examined(archive).ok
+    path = next(archive.home.catalog_data.rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "1 of its files are missing or cut off" in ill(examined(archive))["catalog"]

@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from researchpacs.catalog import lost_files
 from researchpacs.errors import ResearchPacsError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ select
     (select coalesce(sum(instance_count), 0) from patients),
     (select count(*) from series) - (select count(*) from series_common)
 """
-_TABLES = "select table_name from duckdb_tables() where database_name = 'pacs'"
-_FILES = "select data_file, delete_file from ducklake_list_files('pacs', ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +96,25 @@ def _catalog(archive: "EmbeddedArchive", catalog: "Catalog") -> Iterator[Finding
         (stored,) = con.execute("select count(*) from instances").fetchone()
     lost = _lost_files(catalog)
     if lost:
-        yield Finding("catalog", ok=False, what=f"{lost} of its files are missing; {_REBUILD}")
+        yield Finding("catalog", ok=False, what=f"{lost} of its files are missing or cut off; {_REBUILD}")
         return
     ((own, series, studies, patients, unshared),) = catalog.sql(_COUNTS).fetchall()
     if {own, series, studies, patients} == {own} and not unshared and own >= stored:
         ((odd,),) = catalog.sql("select count(distinct instance_key) from issues").fetchall()
-        yield Finding("catalog", ok=True, what=f"{own} instances, of which {odd} have a row in issues")
+        made_anew = "; it was lost or damaged, and was made anew just now" if catalog.mended else ""
+        yield Finding("catalog", ok=True, what=f"{own} instances, of which {odd} have a row in issues{made_anew}")
     else:
         found = f"the ledger has {stored} instances, its tables {own}, {series}, {studies} and {patients}"
         yield Finding("catalog", ok=False, what=f"{found}; {_REBUILD}")
 
 
 def _lost_files(catalog: "Catalog") -> int:
-    """Data files that the catalog names and that are not there."""
+    """Data files that the catalog names and that are not there as they were written."""
     con = catalog.connect()
     try:
-        names = [name for (name,) in con.execute(_TABLES).fetchall()]
-        files = [path for name in names for row in con.execute(_FILES, [name]).fetchall() for path in row if path]
+        return lost_files(con)
     finally:
         con.close()
-    return sum(not Path(path).is_file() for path in files)
 
 
 def _extras() -> Iterator[Finding]:

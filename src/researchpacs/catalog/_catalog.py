@@ -1,28 +1,29 @@
 """`Catalog`: the DuckDB projection of an archive, for one process; any number of processes may have it open."""
 
-import re
+import logging
 import secrets
-import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 from filelock import FileLock, Timeout
 
+from researchpacs.catalog import _damage
 from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactions
+from researchpacs.catalog._damage import DamagedError, may_be_damage
 from researchpacs.catalog._errors import telling_sql_errors
-from researchpacs.catalog._features import FEATURES, FeatureTables
-from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach, attach_statement, engine
+from researchpacs.catalog._features import FeatureTables
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, attach_statement, engine, open_reader
 from researchpacs.catalog._past import Past
 from researchpacs.catalog._pins import Pin, current_pin
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
-from researchpacs.catalog._schema import Schema
-from researchpacs.catalog._show import asks_who
+from researchpacs.catalog._schema import Schema, read_schema
+from researchpacs.catalog._show import Persons
 from researchpacs.errors import InvalidInputError, ResearchPacsError
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
+
 _POLL_S = 0.05
-_WORD = re.compile(r"\w+")
-_MADE = re.compile(r"\b(?:table|view|macro)\s+(?:if\s+not\s+exists\s+)?\"?(\w+)", re.IGNORECASE)
 _STATE = f"select feed_id, last_seq, schema_version from {NAME}.main.sync_state"  # noqa: S608
 
 
@@ -61,6 +64,7 @@ class Catalog:
         self._one_writer = threading.Lock()
         self._using = threading.RLock()
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._file: tuple[int, int] | None = None  # of metadata, that the reader has open
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._reached: tuple[str, int] | None = None
         self._opening = threading.Lock()
@@ -71,13 +75,19 @@ class Catalog:
         self._pinned_by: int | None = None
         """The thread that is asking within `one_snapshot`."""
         self._astray = False
-        self._about_persons: set[str] = set()
-        """The user's own tables that were made of what says who a patient is."""
+        self._mended = False
+        self._suspect = False  # a file could not be read when nothing could be done about it
+        self._persons = Persons()
 
     @property
     def has_labels(self) -> bool:
         """Whether the archive's labels can be asked for."""
         return "label-feed" in self._archive.capabilities
+
+    @property
+    def mended(self) -> bool:
+        """Whether it was found damaged, and made anew, since it was opened here."""
+        return self._mended
 
     @property
     def features(self) -> Path:
@@ -107,17 +117,29 @@ class Catalog:
             raise InvalidInputError("a query is a text, as in sql('select count(*) from series')")
         self.catch_up()
         bound = {name: as_bindable(value) for name, value in params.items()}
+        con, relation = self._mending(lambda: self._relation(query, bound))
+        touches_persons = self._persons.touched_by(query)
+        return Result(relation, con, self._using, query=query, params=bound, touches_persons=touches_persons,
+                      ask_again=lambda: self._relation_again(query, bound))  # fmt: skip
+
+    def _relation(self, query: str, bound: dict[str, Any]) -> "tuple[Any, Any]":
+        """The connection, and a relation on it that has read nothing yet; None for what answers nothing."""
         with self._using, telling_sql_errors(query, con := self._at_home()):
             refuse_transactions(query)
             self._astray = may_stray(query)
             self._features.show(con, query)
-            relation = con.sql(query, params=bound) if bound else con.sql(query)
-            touches_persons = self._touches_persons(query)
-            return Result(relation, con, self._using, query=query, params=bound, touches_persons=touches_persons)
+            return con, con.sql(query, params=bound) if bound else con.sql(query)
+
+    def _relation_again(self, query: str, bound: dict[str, Any]) -> Any:
+        self._mend()
+        return self._relation(query, bound)[1]
 
     def sql_over(self, tables: Mapping[str, "pd.DataFrame"], query: str) -> list[tuple[Any, ...]]:
         """Run SQL over DataFrames under names of their own beside the catalog, and give all rows."""
         self.catch_up()
+        return self._mending(lambda: self._rows_over(tables, query))
+
+    def _rows_over(self, tables: Mapping[str, "pd.DataFrame"], query: str) -> list[tuple[Any, ...]]:
         with self._using, telling_sql_errors(query, con := self._at_home()):
             for name, table in tables.items():
                 con.register(name, table)
@@ -137,6 +159,9 @@ class Catalog:
             self._pinned_by = threading.get_ident()
             try:
                 yield current_pin(con)
+            except DamagedError:
+                self._suspect = True
+                raise
             finally:
                 self._pinned_by = None
                 # Views that were made meanwhile are gone with the transaction, so they are made again when asked for.
@@ -157,7 +182,7 @@ class Catalog:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Open another DuckDB with the catalog attached read-only; the caller closes it."""
         self.catch_up()
-        con = _open_reader(self._home, self._spill())
+        con = open_reader(self._home, self._spill())
         try:
             FeatureTables(self._home.features).show(con)
         except ResearchPacsError:
@@ -175,43 +200,31 @@ class Catalog:
         InvalidInputError
             Series of several patients or studies share the UID.
         """
-        from researchpacs.catalog._frames import frames_of_series, records_of
+        from researchpacs.catalog._frames import records_of
 
         self._refuse_closed()
         keeps_frames = "frames" in self._archive.capabilities
         if keeps_frames and (known := self._archive.frames(series_uid)) is not None:
             return known
         self.catch_up()
-        with self._using, telling_sql_errors("frames", con := self._reader()):
-            found = frames_of_series(con, series_uid)
+        found = self._mending(lambda: self._frames_of_series(series_uid))
         if keeps_frames and self._reached:
             self._archive.remember_frames(series_uid, records_of(found), self._reached[1])
         return [frame for frame, _ in found]
 
+    def _frames_of_series(self, series_uid: str) -> "list[tuple[Frame, Any]]":
+        from researchpacs.catalog._frames import frames_of_series
+
+        with self._using, telling_sql_errors("frames", con := self._reader()):
+            return frames_of_series(con, series_uid)
+
     def schema(self) -> Schema:
         """The tables and columns with their comments."""
-        from researchpacs.catalog._tables import tables
-
         self.catch_up()
         with self._using:
-            columns = self._reader().execute(
-                "select table_name, column_name, data_type, comment from duckdb_columns() where database_name = ? "
-                "and not internal order by column_index",
-                [NAME],
-            )
-            found = columns.fetchall()
-            self._features.show(self._reader())
-            features = self._features.columns(self._reader())
-        # A lake has no place for comments on views: theirs stand where the views are made.
-        known = {(table.name, one.name): one.comment for table in tables().values() for one in table.columns}
-        order = {name: at for at, name in enumerate(tables())}
-        found.sort(key=lambda row: order.get(row[0], len(order)))
-        comments = {name: tables()[name].comment for name in dict.fromkeys(row[0] for row in found) if name in tables()}
-        return Schema(
-            comments | {row[0]: FEATURES for row in features},
-            [(table, name, kind, comment or known.get((table, name), "")) for table, name, kind, comment in found]
-            + features,
-        )
+            con = self._reader()
+            self._features.show(con)
+            return read_schema(con, self._features.columns(con))
 
     def attach_sql(self) -> str:
         """The statements with which another DuckDB client opens the catalog, read-only."""
@@ -225,6 +238,8 @@ class Catalog:
         self._refuse_closed()
         if self._pinned_by == threading.get_ident():
             return
+        if self._suspect:
+            self._mend()
         wanted = self._archive.last_change()
         while not self._has(wanted):
             try:
@@ -255,7 +270,7 @@ class Catalog:
         with self._using:
             if self._con is not None:
                 self._con.close()
-                self._con = None
+                self._con = self._file = None
 
     def _has(self, wanted: tuple[str, int]) -> bool:
         """Whether the catalog has reached a change of the feed."""
@@ -265,7 +280,11 @@ class Catalog:
 
     def _state(self) -> tuple[str, int] | None:
         """What the lake says it has reached; None where it is not made yet."""
-        if not self._home.catalog_metadata.exists():
+        file = _damage.file_of(self._home.catalog_metadata)
+        if file is None or self._file not in {None, file}:
+            # Somebody took it away, or put another in its place; the one that is open will never follow again.
+            self._close_reader()
+        if file is None:
             return None
         try:
             with self._using:
@@ -277,8 +296,45 @@ class Catalog:
         # A catalog of another version has not reached anything; the committer refuses it or makes it anew.
         return (str(row[0]), int(row[1])) if row and row[2] == SCHEMA_VERSION else None
 
+    def _mend(self) -> None:
+        """Make the catalog anew, unless all that it holds can be read: another process may have been here."""
+        if self._pinned_by == threading.get_ident():
+            raise DamagedError(f"a file of the catalog in {self._home.path} is missing or damaged; ask again") from None
+        self._suspect = False
+        with self._one_writer, self._file_lock:
+            try:
+                with self._using:
+                    sound = _damage.is_sound(self._reader())
+            except duckdb.Error:
+                self._close_reader()
+                sound = False
+            if not sound:
+                self._tell_damage()
+                self._follow(rebuild=True)
+
+    def _mending(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask; once more where the catalog had to be made anew for it."""
+        try:
+            return ask()
+        except DamagedError:
+            self._mend()
+            return ask()
+
+    def _tell_damage(self) -> None:
+        self._mended = True
+        _log.warning("the catalog in %s was lost or damaged; it is made anew from the archive", self._home.path)
+
     def _follow(self, *, rebuild: bool) -> SyncReport:
-        """Do the work; the lock is held."""
+        """Bring it up, or make it anew, also where it is found damaged; the lock is held."""
+        try:
+            return self._followed(rebuild=rebuild)
+        except DamagedError:
+            if rebuild:
+                raise
+            self._tell_damage()
+            return self._followed(rebuild=True)
+
+    def _followed(self, *, rebuild: bool) -> SyncReport:
         from researchpacs.catalog._committer import Committer
 
         began = time.monotonic()
@@ -286,7 +342,10 @@ class Catalog:
             self._writer = engine(self._spill())
         con = self._writer
         try:
-            self._attach_to_write(con, discard_broken=rebuild)
+            _damage.attach_to_write(con, self._home, discard_broken=self._close_reader if rebuild else None)
+            lost = _damage.forget_lost_lake(con, self._home)
+            if lost:
+                self._tell_damage()
             committer = Committer(con, self._archive)
             rebuild = committer.prepare() or rebuild
             last = committer.rebuild() if rebuild else committer.follow()
@@ -296,29 +355,14 @@ class Catalog:
             self._writer = None
             con.close()
             if isinstance(error, duckdb.Error):
-                raise ResearchPacsError(
+                kind = DamagedError if may_be_damage(error) else ResearchPacsError
+                raise kind(
                     f"the catalog in {self._home.path} could not be written ({type(error).__name__}); the archive is "
                     "whole, and the next question tries again. Look for a full disk, else make the catalog anew with "
                     "`researchpacs sync --rebuild`"
                 ) from error
             raise
-        return SyncReport(committer.instances, committer.deleted, rebuild, last, time.monotonic() - began)
-
-    def _attach_to_write(self, con: duckdb.DuckDBPyConnection, *, discard_broken: bool) -> None:
-        try:
-            attach(con, self._home, read_only=False)
-        except duckdb.Error as error:
-            if not discard_broken:
-                raise ResearchPacsError(
-                    f"the catalog in {self._home.path} cannot be opened. It holds nothing that the archive does not: "
-                    "make it anew with sync(rebuild=True) or `researchpacs sync --rebuild`"
-                ) from error
-            self._close_reader()
-            for path in self._home.path.glob(f"{self._home.catalog_metadata.name}*"):
-                path.unlink()
-            shutil.rmtree(self._home.catalog_data)
-            self._home.catalog_data.mkdir()
-            attach(con, self._home, read_only=False)
+        return SyncReport(committer.instances, committer.deleted, rebuild or lost, last, time.monotonic() - began)
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -337,12 +381,6 @@ class Catalog:
         self._astray = False
         return self._reader()
 
-    def _touches_persons(self, query: str) -> bool:
-        touches = asks_who(query) or bool(self._about_persons & {word.lower() for word in _WORD.findall(query)})
-        if touches:
-            self._about_persons |= {name.lower() for name in _MADE.findall(query)}
-        return touches
-
     def _spill(self) -> Path:
         """A folder for what one DuckDB cannot keep in memory, gone with this catalog or, after a kill, soon after."""
         with self._opening:
@@ -352,21 +390,9 @@ class Catalog:
 
     def _reader(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
-            self._con = _open_reader(self._home, self._spill())
+            self._file = _damage.file_of(self._home.catalog_metadata)
+            self._con = open_reader(self._home, self._spill())
         return self._con
-
-
-def _open_reader(home: "Home", spill: Path) -> duckdb.DuckDBPyConnection:
-    con = engine(spill)
-    try:
-        attach(con, home, read_only=True)
-        con.execute(f"use {NAME}")
-        con.execute("set python_scan_all_frames = true")
-        con.execute("set parquet_metadata_cache = true")
-    except duckdb.Error:
-        con.close()
-        raise
-    return con
 
 
 def _reaches(reached: tuple[str, int] | None, wanted: tuple[str, int]) -> bool:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import duckdb
 
+from researchpacs.catalog._damage import DamagedError, may_be_damage
 from researchpacs.catalog._show import asks_who
 from researchpacs.errors import InvalidInputError
 
@@ -18,7 +19,10 @@ _NEXT_STEP = {
     duckdb.ParserException: "see https://duckdb.org/docs/sql/introduction",
     duckdb.ConversionException: "try_cast(...) gives NULL where a value does not convert",
 }
-_OWN_FILE = "ducklake-"
+_DAMAGED = (
+    "a file that the query reads is missing or damaged. If it is none of your own: the catalog holds nothing that the "
+    "archive does not; make it anew with sync(rebuild=True) or `researchpacs sync --rebuild`"
+)
 _READ_ONLY = re.compile(r"read-only mode|Can only (update|delete from) base table")
 _INTERRUPTED = "Query interrupted"
 _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mismatch")
@@ -26,10 +30,18 @@ _PARAMETERS = re.compile(r"prepared (statement )?parameters?|argument/count mism
 
 @contextmanager
 def telling_sql_errors(query: str, con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Turn an error of the user's SQL into InvalidInputError, and what DuckDB makes of Ctrl+C back into that."""
+    """Turn an error of the user's SQL into InvalidInputError, and what DuckDB makes of Ctrl+C back into that.
+
+    Raises
+    ------
+    DamagedError
+        A file cannot be read, which may be one of the lake's.
+    """
     try:
         yield
     except duckdb.Error as error:
+        if may_be_damage(error):
+            raise DamagedError(_DAMAGED) from None
         raise InvalidInputError(_message(error, query)) from _without_values(error)
     except (RuntimeError, UnicodeError) as error:
         if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
@@ -44,11 +56,6 @@ def telling_sql_errors(query: str, con: duckdb.DuckDBPyConnection) -> Iterator[N
 
 def _message(error: duckdb.Error, query: str) -> str:
     text = str(error).split("\n\nLINE ")[0].strip()
-    if isinstance(error, duckdb.IOException) and _OWN_FILE in text:
-        return (
-            "a file of the catalog is missing or damaged. It holds nothing that the archive does not: make it anew "
-            "with sync(rebuild=True) or `researchpacs sync --rebuild`"
-        )
     if _READ_ONLY.search(text):
         return (
             "the catalog is read-only: the archive's ingest() and delete() change it. "

@@ -11,7 +11,7 @@ import duckdb
 from researchpacs.errors import UnsupportedError
 from researchpacs.storage.home import Home
 
-__all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine"]
+__all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine", "open_reader"]
 
 NAME = "pacs"
 """What the lake is called in SQL."""
@@ -49,6 +49,20 @@ def engine(spill: Path) -> duckdb.DuckDBPyConnection:
 def attach(con: duckdb.DuckDBPyConnection, home: Home, *, read_only: bool, snapshot: int | None = None) -> None:
     """Attach a home's lake as `NAME`; as it was at a snapshot where one is given."""
     con.execute(attach_statement(home, read_only=read_only, snapshot=snapshot))
+
+
+def open_reader(home: Home, spill: Path) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB whose default is a home's lake, read-only; DataFrames of its callers are tables."""
+    con = engine(spill)
+    try:
+        attach(con, home, read_only=True)
+        con.execute(f"use {NAME}")
+        con.execute("set python_scan_all_frames = true")
+        con.execute("set parquet_metadata_cache = true")
+    except duckdb.Error:
+        con.close()
+        raise
+    return con
 
 
 def attach_statement(home: Home, *, read_only: bool = True, snapshot: int | None = None) -> str:

@@ -1,10 +1,11 @@
 """`Result`: what a query answers, in the forms people know."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from researchpacs.catalog._damage import DamagedError
 from researchpacs.catalog._errors import telling_sql_errors
 from researchpacs.catalog._renamed import names_given
 from researchpacs.catalog._show import HIDDEN, ROWS, as_html, as_text, is_identifying
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Result"]
+
+Answer = TypeVar("Answer")
 
 # Types that cannot spell a name; text and dates of an unknown origin can.
 _HARMLESS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|BOOLEAN|DECIMAL\(.*\))(\[\])*")
@@ -38,6 +41,7 @@ class Result:
         touches_persons: bool,
         params: Mapping[str, Any] | None = None,
         rows: int = ROWS,
+        ask_again: "Callable[[], duckdb.DuckDBPyRelation] | None" = None,
     ) -> None:
         self._relation = relation
         self._con = con
@@ -46,6 +50,7 @@ class Result:
         self._params = dict(params or {})
         self._touches_persons = touches_persons
         self._rows = rows
+        self._ask_again = ask_again
 
     def showing(self, rows: int) -> "Result":
         """The same answer with a repr of so many rows."""
@@ -57,6 +62,7 @@ class Result:
             params=self._params,
             touches_persons=self._touches_persons,
             rows=rows,
+            ask_again=self._ask_again,
         )
 
     @property
@@ -80,8 +86,7 @@ class Result:
             import pandas as pd
 
             return pd.DataFrame()
-        with self._lock, telling_sql_errors(self._query, self._con):
-            return self._relation.df()
+        return self._taken(lambda relation: relation.df())
 
     def arrow(self) -> "pa.Table":
         """All rows as an Arrow table."""
@@ -89,8 +94,7 @@ class Result:
             import pyarrow as pa
 
             return pa.table({})
-        with self._lock, telling_sql_errors(self._query, self._con):
-            return self._relation.to_arrow_table()
+        return self._taken(lambda relation: relation.to_arrow_table())
 
     def pl(self) -> "pl.DataFrame":
         """All rows as a polars DataFrame; needs the extra ``polars``."""
@@ -104,15 +108,13 @@ class Result:
         """All rows as tuples."""
         if self._relation is None:
             return []
-        with self._lock, telling_sql_errors(self._query, self._con):
-            return self._relation.fetchall()
+        return self._taken(lambda relation: relation.fetchall())
 
     def batches(self, rows: int) -> Iterator[list[tuple[Any, ...]]]:
         """All rows as tuples, so many at a time, as they are when the first are asked for."""
         if self._relation is None:
             return
-        with self._lock, telling_sql_errors(self._query, self._con):
-            self._relation.execute()
+        self._taken(lambda relation: relation.execute())
         while True:
             with self._lock, telling_sql_errors(self._query, self._con):
                 found = self._relation.fetchmany(rows)
@@ -138,15 +140,31 @@ class Result:
     def _shown(self) -> tuple[list[list[Any]], str]:
         """The first rows and a caption."""
         assert self._relation is not None
-        with self._lock, telling_sql_errors(self._query, self._con):
-            rows = self._relation.limit(self._rows).fetchall()
-            (count,) = self._relation.aggregate("count(*)").fetchall()[0] if len(rows) == self._rows else (len(rows),)
+        rows, count = self._taken(self._first)
         hidden = [self._hides(name, str(kind)) for name, kind in zip(self.columns, self._relation.types, strict=True)]
         shown = [
             [HIDDEN if hide and value is not None else value for hide, value in zip(hidden, row, strict=True)]
             for row in rows
         ]
         return shown, _caption(count, len(rows), hides=any(hidden))
+
+    def _first(self, relation: "duckdb.DuckDBPyRelation") -> tuple[list[Any], int]:
+        rows = relation.limit(self._rows).fetchall()
+        (count,) = relation.aggregate("count(*)").fetchall()[0] if len(rows) == self._rows else (len(rows),)
+        return rows, count
+
+    def _taken(self, take: "Callable[[duckdb.DuckDBPyRelation], Answer]") -> Answer:
+        """What `take` makes of the relation; once more where the catalog had to be made anew for it."""
+        assert self._relation is not None
+        try:
+            with self._lock, telling_sql_errors(self._query, self._con):
+                return take(self._relation)
+        except DamagedError:
+            if self._ask_again is None:
+                raise
+        self._relation = self._ask_again()
+        with self._lock, telling_sql_errors(self._query, self._con):
+            return take(self._relation)
 
     def _hides(self, column: str, kind: str) -> bool:
         if is_identifying(column):

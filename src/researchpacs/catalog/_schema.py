@@ -4,10 +4,34 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from researchpacs.catalog._features import FEATURES
+from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._tables import tables
+
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
-__all__ = ["Schema"]
+__all__ = ["Schema", "read_schema"]
+
+_COLUMNS = """
+select table_name, column_name, data_type, comment
+from duckdb_columns()
+where database_name = ? and not internal
+order by column_index
+"""
+
+
+def read_schema(con: "duckdb.DuckDBPyConnection", features: Sequence[tuple[str, str, str, str]]) -> "Schema":
+    """Read what tables the lake has; `features` are the columns of the tables beside it."""
+    found = con.execute(_COLUMNS, [NAME]).fetchall()
+    # A lake has no place for comments on views: theirs stand where the views are made.
+    known = {(table.name, one.name): one.comment for table in tables().values() for one in table.columns}
+    order = {name: at for at, name in enumerate(tables())}
+    found.sort(key=lambda row: order.get(row[0], len(order)))
+    comments = {name: tables()[name].comment for name in dict.fromkeys(row[0] for row in found) if name in tables()}
+    columns = [(table, name, kind, comment or known.get((table, name), "")) for table, name, kind, comment in found]
+    return Schema(comments | {row[0]: FEATURES for row in features}, [*columns, *features])
 
 
 class Schema:

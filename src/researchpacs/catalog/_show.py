@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["HIDDEN", "ROWS", "as_html", "as_text", "asks_who", "is_identifying"]
+__all__ = ["HIDDEN", "ROWS", "Persons", "as_html", "as_text", "asks_who", "is_identifying"]
 
 ROWS = 10
 """Rows that a repr shows unless it is told otherwise."""
@@ -28,6 +28,7 @@ _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|na
 _TOUCHING = frozenset({"patients", "pivot", "reports", "summarize"})
 """Words of SQL that bring such values in without naming their column."""
 _WORD = re.compile(r"\w+")
+_MADE = re.compile(r"\b(?:table|view|macro)\s+(?:if\s+not\s+exists\s+)?\"?(\w+)", re.IGNORECASE)
 _SAFE_TAGS = re.compile(r"\btag(?:_num|_list)?\s*\(\s*(?:\w+\.)?tags\s*,", re.IGNORECASE)
 _UID = re.compile(r"[0-9][0-9.]{20,}")
 _SHORT_UID = 20
@@ -43,6 +44,20 @@ def asks_who(query: str) -> bool:
     """Whether a query touches what says who a patient is, perhaps under another name."""
     without_lookups = _SAFE_TAGS.sub(" ", query)
     return any(word.lower() in _TOUCHING or is_identifying(word) for word in _WORD.findall(without_lookups))
+
+
+class Persons:
+    """Which of a connection's queries touch what says who a patient is, tables that were made of it included."""
+
+    def __init__(self) -> None:
+        self._tables: set[str] = set()
+
+    def touched_by(self, query: str) -> bool:
+        """Whether a query does; the tables it makes are remembered."""
+        touches = asks_who(query) or bool(self._tables & {word.lower() for word in _WORD.findall(query)})
+        if touches:
+            self._tables |= {name.lower() for name in _MADE.findall(query)}
+        return touches
 
 
 def as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
