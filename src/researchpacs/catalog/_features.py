@@ -27,6 +27,7 @@ _COMMENTS = {
     "error": "Why there are no values",
     "function": "What computed the values",
     "code": "SHA-256 of the function, of what it refers to, and of its options",
+    "segmentations": "JSON: SOPInstanceUIDs of the segmentations whose masks the function got; NULL without masks",
     "versions": "JSON: version by package",
     "computed_at": "When, UTC",
 }

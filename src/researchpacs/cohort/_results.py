@@ -22,7 +22,7 @@ from researchpacs.storage.durable import write_atomically
 
 __all__ = ["COLUMNS", "Kept", "Outcome", "as_values"]
 
-COLUMNS = (*IDENTITY, "error", "function", "code", "versions", "computed_at")
+COLUMNS = (*IDENTITY, "error", "function", "code", "segmentations", "versions", "computed_at")
 """Columns that every table has beside those of the function."""
 
 _NAME = re.compile(r"[a-z0-9_]{1,60}")
@@ -40,6 +40,8 @@ class Outcome:
     """UTC, ISO 8601."""
     values: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    segmentations: str | None = None
+    """JSON: SOPInstanceUIDs of the segmentations that gave the masks; None where none were asked for."""
 
     def row(self) -> dict[str, Any]:
         """Who it is, the values, then where they come from."""

@@ -125,8 +125,9 @@ class Part(Sequence[Any]):
 
     def map(
         self,
-        function: Callable[[Any], Mapping[str, Any]],
+        function: Callable[..., Mapping[str, Any]],
         *,
+        segments: Sequence[str] | None = None,
         on_irregular: str = "raise",
         client: Any = None,
         save: str | None = None,
@@ -139,6 +140,11 @@ class Part(Sequence[Any]):
         ----------
         function
             Takes a volume in memory, as `read_volume` gives it, and returns a dict of numbers, texts, bools or None.
+            With `segments` it takes their masks too: ``function(vol, masks)``.
+        segments
+            Labels of segments, such as ``["Lung"]``: masks by label, bool arrays on the volume's grid, from the
+            segmentations (SEG) of the series that the archive has now. A series of which no segmentation, or more than
+            one, has such a segment is a row with an error.
         on_irregular
             As in `read_volume`.
         client
@@ -155,7 +161,8 @@ class Part(Sequence[Any]):
         -------
         table
             A row per series, in order: patient_key, the UIDs, the values, ``error`` and where the values come from:
-            ``function``, ``code`` (a digest of it and of what it refers to), ``versions``, ``computed_at``.
+            ``function``, ``code`` (a digest of it and of what it refers to), ``segmentations`` (their UIDs),
+            ``versions``, ``computed_at``.
 
         Raises
         ------
@@ -169,6 +176,7 @@ class Part(Sequence[Any]):
         return mapped(
             self,
             function,
+            segments=segments,
             on_irregular=on_irregular,
             client=client,
             save=save,

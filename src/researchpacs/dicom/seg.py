@@ -18,7 +18,7 @@ from researchpacs.dicom._moment import moment_of
 from researchpacs.dicom.codes import Code
 from researchpacs.errors import PixelDataError
 
-__all__ = ["SOP_CLASSES", "Amount", "Segment", "count_voxels", "segments", "voxel_mm3"]
+__all__ = ["SOP_CLASSES", "Amount", "Plane", "Segment", "count_voxels", "planes", "segments", "voxel_mm3"]
 
 SOP_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -67,6 +67,22 @@ class Amount:
     """Voxels above zero; in a labelmap those of the segment's number."""
     filled: float
     """The same, each voxel of a fractional segment counted by its fraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A frame: of which segment, and where its pixels are in the patient."""
+
+    segment: int | None
+    """None in a labelmap, whose frames are of all."""
+    position: tuple[float, ...]
+    """x, y, z in LPS mm of the centre of the first pixel."""
+    orientation: tuple[float, ...]
+    """LPS cosines of increasing column index, then of increasing row index."""
+    pixel_spacing: tuple[float, ...]
+    """mm between rows, mm between columns."""
+    between_mm: float | None
+    """Spacing Between Slices, where the object declares it."""
 
 
 def segments(ds: Dataset) -> list[Segment]:
@@ -128,6 +144,22 @@ def count_voxels(ds: Dataset, frames: Iterable[np.ndarray]) -> dict[int, Amount]
             before = found.get(number, Amount(0, 0.0))
             filled = float(np.minimum(frame, highest).sum(dtype=np.int64)) / highest
             found[number] = Amount(before.voxels + int(np.count_nonzero(frame)), before.filled + filled)
+    return found
+
+
+def planes(ds: Dataset) -> list[Plane | None]:
+    """Say where the frames are, in the object's order; None for one that has no place in the patient."""
+    shared = next(iter(items(ds, "SharedFunctionalGroupsSequence")), Dataset())
+    found: list[Plane | None] = []
+    for frame, segment in zip(frames := _frame_items(ds), _frame_segments(ds, len(frames)), strict=True):
+        groups = [frame, shared]
+        position = _vector(_macro(groups, "PlanePositionSequence"), "ImagePositionPatient", 3)
+        orientation = _vector(_macro(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+        spacing, between = _measures(groups)
+        if position is None or orientation is None or spacing is None:
+            found.append(None)
+        else:
+            found.append(Plane(segment, position, orientation, spacing, between))
     return found
 
 
