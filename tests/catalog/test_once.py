@@ -2,8 +2,10 @@
 
 import json
 import random
+from typing import Any
 
-from researchpacs.catalog._derive import common_of
+from researchpacs.catalog._alike import Alike
+from researchpacs.catalog._derive import common_of, series_row
 from researchpacs.testing import small_ct
 
 from .conftest import Filled, contents
@@ -76,3 +78,21 @@ def test_numbers_that_are_equal_but_written_otherwise_are_not_the_same() -> None
         "d": None,
     }
     assert common_of([{"a": 0}, {"a": False}]) == {}
+
+
+def test_what_is_known_to_be_alike_is_compared_as_all_else_is() -> None:
+    bases = [{"Rows": 4, "KVP": 120.0, "Empty": None, "PatientSex": None}, {"Rows": 4, "KVP": 120, "PatientSex": "F"}]
+    owns = [{}, {"KVP": 120}, {"Rows": 4}, {"Empty": "now"}, {"PatientSex": "M"}, {"PatientSex": None, "More": [1.0]}]
+    for seed in range(200):
+        chosen = random.Random(seed)
+        picked = [(chosen.choice(bases), chosen.choice(owns)) for _ in range(chosen.randint(1, 5))]
+        alike = [Alike(base, own) for base, own in picked]
+        plain = [{**base, **own} for base, own in picked]
+        assert json.dumps(common_of(alike)) == json.dumps(common_of(plain))
+        assert [json.dumps(_series(tags)) for tags in (alike, plain)] == [json.dumps(_series(plain))] * 2
+
+
+def _series(all_tags: list[dict[str, Any]]) -> dict[str, Any]:
+    ours: dict[str, Any] = dict.fromkeys(("patient_key", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"), "1")
+    ours |= {"frame_count": 1, "size_bytes": 1, "instance_key": "1", "SOPInstanceUID": "1"}
+    return series_row([{**ours, "InstanceNumber": number, "tags": tags} for number, tags in enumerate(all_tags)])

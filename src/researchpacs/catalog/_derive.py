@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from researchpacs.catalog._alike import differences
 from researchpacs.catalog._tables import keyword_columns, tables
 from researchpacs.catalog._typed import flattened, typed_columns
 from researchpacs.dicom.geometry import classify
@@ -22,6 +23,7 @@ Tags = Mapping[str, Any]
 
 _ABSENT = object()
 _ABOVE_SERIES = frozenset({"patient", "study"})
+_GROUPS = "SharedFunctionalGroupsSequence"
 
 
 def series_row(instances: Iterable[Row]) -> Row:
@@ -51,13 +53,10 @@ def series_row(instances: Iterable[Row]) -> Row:
 def common_of(all_tags: Sequence[Tags]) -> dict[str, Any]:
     """Attributes that all have, with the same value, be it nothing."""
     found = dict(all_tags[0])
-    for tags in all_tags[1:]:
-        # Neighbours mostly share the very objects, and there are a hundred of them each.
-        others = [(keyword, value, tags.get(keyword, _ABSENT)) for keyword, value in found.items()]
-        for keyword in [
-            keyword for keyword, value, other in others if other is not value and not _is_same(other, value)
-        ]:
-            del found[keyword]
+    for tags, keywords in differences(all_tags):
+        for keyword in list(found) if keywords is None else keywords:
+            if keyword in found and not _is_same(tags.get(keyword, _ABSENT), found[keyword]):
+                del found[keyword]
     return found
 
 
@@ -138,6 +137,8 @@ def _parents(row: Row, *names: str) -> Row:
 
 
 def _is_same(other: Any, value: Any) -> bool:
+    if other is value:
+        return True
     # 1 and 1.0 are equal in Python, and two values in JSON.
     if isinstance(value, (str, int)):
         return type(other) is type(value) and bool(other == value)
@@ -148,8 +149,8 @@ def _first_of(all_tags: Sequence[Tags], wanted: Callable[[str], bool]) -> dict[s
     """For each wanted attribute the first value there is."""
     found: dict[str, Any] = {}
     settled: set[str] = set()
-    for tags in all_tags:
-        for keyword in tags.keys() - settled:
+    for tags, keywords in differences(all_tags):
+        for keyword in (tags.keys() if keywords is None else keywords & tags.keys()) - settled:
             if wanted(keyword):
                 found[keyword] = tags[keyword]
             if not wanted(keyword) or tags[keyword] is not None:
@@ -161,9 +162,11 @@ def _first_flattened(all_tags: Sequence[Tags]) -> Tags:
     """For each attribute that is a column of series the first value there is, in functional groups too."""
     wanted = {column.keyword for column in keyword_columns("series") if column.keyword}
     found: dict[str, Any] = {}
-    for tags in all_tags:
+    for tags, keywords in differences(all_tags):
+        # In functional groups an attribute has another keyword above it.
+        looked_at = wanted if keywords is None or _GROUPS in tags else wanted & keywords
         flat = flattened(tags)
-        for keyword in wanted - found.keys():
+        for keyword in looked_at - found.keys():
             if flat.get(keyword) is not None:
                 found[keyword] = flat[keyword]
     return found

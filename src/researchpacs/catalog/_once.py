@@ -98,8 +98,8 @@ def _common(kept: Kept | None, rows: Sequence[Row], new: set[str]) -> dict[str, 
 
 
 def _own(row: Row, common: Mapping[str, Any]) -> Row:
-    tags = {keyword: value for keyword, value in sorted(row["tags"].items()) if keyword not in common}
-    return {**row, "tags": tags}
+    tags = row["tags"]
+    return {**row, "tags": {keyword: tags[keyword] for keyword in sorted(tags.keys() - common.keys())}}
 
 
 def _key(row: Row, names: Sequence[str]) -> Key:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from researchpacs.archive import Kept
+from researchpacs.catalog._alike import Alike
 from researchpacs.catalog._columns import Column
 from researchpacs.catalog._tables import keyword_columns, tables
 from researchpacs.catalog._typed import typed, typed_columns
@@ -31,7 +32,7 @@ class Bases:
     def __init__(self) -> None:
         self._known: dict[str, _Base] = {}
 
-    def recall(self, kept: Kept) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def recall(self, kept: Kept) -> tuple[Alike, dict[str, Any] | None]:
         """Give all attributes of an instance, and the columns of ``instances`` where all fit.
 
         Returns
@@ -43,7 +44,7 @@ class Bases:
         """
         base = self._base(kept)
         own = json.loads(kept.own)
-        tags = {**base.tags, **own}
+        tags = Alike(base.tags, own)
         return tags, None if base.values is None or _GROUPS in own else _with_own(base.values, own)
 
     def _base(self, kept: Kept) -> _Base:
