@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -69,8 +70,12 @@ class Identity:
     @property
     def patient_key(self) -> str:
         """The 40 hex digits of the patient."""
-        owner = (self.patient_id, self.issuer) if self.patient_id else ("", self.study_uid)
-        return hashlib.sha1("\0".join(owner).encode(), usedforsecurity=False).hexdigest()
+        return _patient_key(*((self.patient_id, self.issuer) if self.patient_id else ("", self.study_uid)))
+
+
+@lru_cache(maxsize=256)
+def _patient_key(*owner: str) -> str:
+    return hashlib.sha1("\0".join(owner).encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 from researchpacs.archive._content import OTHER, Verdict, is_intact
 from researchpacs.archive._facts import FactKeeper
-from researchpacs.archive._ledger_rows import indexed_text, issues_text, shared_instance, shared_parents
+from researchpacs.archive._ledger_rows import (
+    SHARED_INSTANCE,
+    indexed_text,
+    issues_text,
+    known_keys,
+    shared_instance,
+    shared_parents,
+)
 from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
@@ -24,13 +31,7 @@ insert or replace into instances (
     size, header_length, dataset_offset, sha256, dataset_sha256,
     reference_path, reference_mtime_ns, reference_header_sha256, attributes, issues, orthanc_id,
     frame_form, frame_places
-) values (
-    :key, :seq, :patient_key, :patient_id, :issuer, :study_uid, :series_uid, :sop_uid, :sop_class_uid,
-    :transfer_syntax_uid,
-    :size, :header_length, :dataset_offset, :sha256, :dataset_sha256,
-    :reference_path, :reference_mtime_ns, :reference_header_sha256, :attributes, :issues, :orthanc_id,
-    :frame_form, :frame_places
-)
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_PATIENT = (
     "insert or ignore into patients (patient_key, patient_id, issuer, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
@@ -40,6 +41,9 @@ _INSERT_SERIES = (
     "insert or ignore into series (patient_key, study_uid, series_uid, attributes, orthanc_id) values (?, ?, ?, ?, ?)"
 )
 _SERIES = "select 1 from series where (patient_key, study_uid, series_uid) = (?, ?, ?)"
+_ORTHANC_ID = 20
+_MANY = 8
+"""Instances that are looked up and written together; fewer are taken one by one."""
 
 
 class Pair(NamedTuple):
@@ -96,8 +100,9 @@ class Batch:
         """Decide on every item; to be called inside `Ledger.writing`."""
         try:
             (self._last,) = con.execute("select last from feed").fetchone()
-            for item in items:
+            for item in self._take_new(con, items) if len(items) >= _MANY else items:
                 self._take(con, item)
+            self._facts.write(con)
             con.execute("update feed set last = ?", (self._last,))
             self._announce(con)
         finally:
@@ -128,6 +133,27 @@ class Batch:
             {key[:1] for key in self._series},
         )
 
+    def _take_new(self, con: sqlite3.Connection, items: Sequence[Incoming]) -> list[Incoming]:
+        """Keep those that the archive has not yet, in a few statements; gives back all others."""
+        known, sharing = known_keys(con, [item.identity for item in items])
+        rows: list[tuple[object, ...]] = []
+        others: list[Incoming] = []
+        for new in items:
+            key = new.identity.key
+            if key in known:
+                others.append(new)
+                continue
+            known.add(key)
+            owner = self._place(con, new)
+            keys = sharing.setdefault(new.identity.sop_uid, [])
+            shared = (*self._parents[owner], *([SHARED_INSTANCE] if keys else ()))
+            keys.append(key)
+            rows.append(self._row(con, new, (*new.issues, *shared)))
+            self._new.append(("instance", str(rows[-1][_ORTHANC_ID])))
+            self._tell(new, "stored")
+        con.executemany(_INSERT, rows)
+        return others
+
     def _take(self, con: sqlite3.Connection, new: Incoming) -> None:
         row = con.execute("select * from instances where key = ?", (new.identity.key,)).fetchone()
         if row is None:
@@ -155,46 +181,53 @@ class Batch:
             self._tell(new, "duplicate", verdict.reason)
 
     def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Sequence[Issue]) -> None:
+        self._place(con, new)
+        con.execute(_INSERT, self._row(con, new, issues))
+
+    def _place(self, con: sqlite3.Connection, new: Incoming) -> tuple[str, str, str]:
+        """Bring its file where it belongs, and make the rows above it; gives the key of its series."""
         if (new.blob is None) == (new.reference is None) or (new.blob and not new.sha256):
             raise InvalidInputError("an instance comes either as a hashed blob or as a reference")
         if new.blob and new.sha256:
             # First, so that the name becomes durable while the rows are written.
             self._move("instances", new, blob_path(self._home.archive, new.sha256))
-        identity, reference = new.identity, new.reference
+        identity = new.identity
         owner = (identity.patient_key, identity.study_uid, identity.series_uid)
         if owner not in self._parents:
             self._insert_parents(con, new, owner)
         self._series.add(owner)
+        return owner
+
+    def _row(self, con: sqlite3.Connection, new: Incoming, issues: Sequence[Issue]) -> tuple[object, ...]:
+        """Values of `_INSERT`; the next change of the feed is the instance's."""
+        identity, reference = new.identity, new.reference
         self._last += 1
         key = identity.key
         form, places = self._facts.keep(con, key, self._last, new.facts)
-        con.execute(
-            _INSERT,
-            {
-                "key": key,
-                "seq": self._last,
-                "patient_key": owner[0],
-                "patient_id": identity.patient_id,
-                "issuer": identity.issuer,
-                "study_uid": identity.study_uid,
-                "series_uid": identity.series_uid,
-                "sop_uid": identity.sop_uid,
-                "sop_class_uid": new.sop_class_uid,
-                "transfer_syntax_uid": new.transfer_syntax_uid,
-                "size": new.size,
-                "header_length": new.header_length,
-                "dataset_offset": new.dataset_offset,
-                "sha256": new.sha256,
-                "dataset_sha256": new.dataset_sha256,
-                "reference_path": os.fsencode(reference.path) if reference else None,
-                "reference_mtime_ns": reference.mtime_ns if reference else None,
-                "reference_header_sha256": reference.header_sha256 if reference else None,
-                "attributes": indexed_text(new.attributes, "instance"),
-                "issues": issues_text(issues),
-                "orthanc_id": identity.orthanc_id("instance"),
-                "frame_form": form,
-                "frame_places": places,
-            },
+        return (
+            key,
+            self._last,
+            identity.patient_key,
+            identity.patient_id,
+            identity.issuer,
+            identity.study_uid,
+            identity.series_uid,
+            identity.sop_uid,
+            new.sop_class_uid,
+            new.transfer_syntax_uid,
+            new.size,
+            new.header_length,
+            new.dataset_offset,
+            new.sha256,
+            new.dataset_sha256,
+            os.fsencode(reference.path) if reference else None,
+            reference.mtime_ns if reference else None,
+            reference.header_sha256 if reference else None,
+            indexed_text(new.attributes, "instance"),
+            issues_text(issues),
+            identity.orthanc_id("instance"),
+            form,
+            places,
         )
 
     def _insert_parents(self, con: sqlite3.Connection, new: Incoming, owner: tuple[str, str, str]) -> None:

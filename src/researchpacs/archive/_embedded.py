@@ -39,6 +39,7 @@ from researchpacs.storage.ledger import Ledger, scripts_of
 __all__ = ["EmbeddedArchive"]
 
 _BATCH = 256
+_REFERENCES = 4096
 _BATCH_BYTES = 512 << 20
 _BATCH_S = 0.3
 
@@ -95,8 +96,9 @@ class EmbeddedArchive:
             if not waiting:
                 oldest, size = time.monotonic(), 0
             waiting.append(item)
-            size += item.size
-            if len(waiting) >= _BATCH or size >= _BATCH_BYTES or time.monotonic() - oldest > _BATCH_S:
+            size += item.size if item.blob else 0
+            many = _BATCH if item.blob else _REFERENCES  # which bring no bytes that have to reach the disk first
+            if len(waiting) >= many or size >= _BATCH_BYTES or time.monotonic() - oldest > _BATCH_S:
                 yield from self._store(waiting)
                 waiting = []
         if waiting:

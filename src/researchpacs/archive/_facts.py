@@ -44,11 +44,12 @@ class FactKeeper:
     def __init__(self) -> None:
         self._bases: set[str] = set()
         self._forms: dict[str, int] = {}
+        self._rows: list[tuple[str, int, str, str, str]] = []
 
     def keep(
         self, con: sqlite3.Connection, key: str, seq: int, facts: Facts | None
     ) -> tuple[int, bytes] | tuple[None, None]:
-        """Keep the facts of an instance; gives what its row has of its frames."""
+        """Take the facts of an instance, to be kept by `write`; gives what its row has of its frames."""
         if facts is None:
             return None, None
         digest = _digest(facts.base)
@@ -56,8 +57,13 @@ class FactKeeper:
             con.execute(_BASE, (digest, facts.base))
             self._bases.add(digest)
         issues = json.dumps(facts.issues) if facts.issues else "[]"
-        con.execute(_INSERT, (key, seq, digest, facts.own, issues))
+        self._rows.append((key, seq, digest, facts.own, issues))
         return self._form(con, facts.frames.form), facts.frames.places
+
+    def write(self, con: sqlite3.Connection) -> None:
+        """Keep what was taken, in the order in which it came."""
+        con.executemany(_INSERT, self._rows)
+        self._rows.clear()
 
     def _form(self, con: sqlite3.Connection, form: str) -> int:
         if form not in self._forms:

@@ -13,10 +13,12 @@ from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Change, Changes, Identity, Issue, Level, Row
 
 __all__ = [
+    "SHARED_INSTANCE",
     "changes_after",
     "identity_of",
     "indexed_text",
     "issues_text",
+    "known_keys",
     "last_change",
     "rows_below",
     "rows_by_key",
@@ -66,6 +68,9 @@ _SHARED = (
 )
 _SHARED_INSTANCE = "select 1 from instances where sop_uid = ? and key <> ?"
 _SHARED_UID = "the same UID is also in use under another patient, study or series"
+SHARED_INSTANCE = Issue("SOPInstanceUID", _SHARED_UID)
+_KNOWN = "select key, sop_uid from instances where sop_uid in (select value from json_each(?))"
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 # -- read -------------------------------------------------------------------------------------------------------------
@@ -175,15 +180,23 @@ def shared_parents(con: sqlite3.Connection, identity: Identity) -> list[Issue]:
 def shared_instance(con: sqlite3.Connection, identity: Identity) -> list[Issue]:
     """What `shared_uids` says of the instance itself."""
     found = con.execute(_SHARED_INSTANCE, (identity.sop_uid, identity.key)).fetchone()
-    return [Issue("SOPInstanceUID", _SHARED_UID)] if found else []
+    return [SHARED_INSTANCE] if found else []
+
+
+def known_keys(con: sqlite3.Connection, identities: Sequence[Identity]) -> tuple[set[str], dict[str, list[str]]]:
+    """Keys of the instances that have one of these SOPInstanceUIDs, as a set and by UID."""
+    by_uid: dict[str, list[str]] = {}
+    for key, uid in con.execute(_KNOWN, (_json([one.sop_uid for one in identities]),)):
+        by_uid.setdefault(uid, []).append(key)
+    return {key for keys in by_uid.values() for key in keys}, by_uid
 
 
 def indexed_text(attributes: Row, level: str) -> str:
     """The column ``attributes`` of an object of a level: those of its own level, as JSON by keyword."""
     chosen = {keyword: attributes[keyword] for keyword in INDEXED[level] if keyword in attributes}
-    return json.dumps(chosen, ensure_ascii=False)
+    return _json(chosen)
 
 
 def issues_text(issues: Sequence[Issue]) -> str:
     """The column ``issues`` of an instance."""
-    return json.dumps([[issue.keyword, issue.problem] for issue in issues])
+    return json.dumps([[issue.keyword, issue.problem] for issue in issues]) if issues else "[]"
