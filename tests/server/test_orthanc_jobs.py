@@ -263,3 +263,22 @@ def _done(http: httpx.Client, job_id: str) -> dict[str, object]:
             return job
         time.sleep(0.02)
     raise AssertionError("the job did not end")
+
+
+@pytest.mark.parametrize("kind", ["archive", "media"])
+def test_what_a_page_can_have_a_browser_get_begins_no_job(http: httpx.Client, pacs: "rp._pacs.Pacs", kind: str) -> None:
+    """An image tag needs no permission of this server, so GET gives the archive and leaves nothing behind."""
+    paths = [f"/studies/{STUDY}/{kind}", f"/tools/create-{kind}?resources={STUDY}"]
+    for path in paths:
+        for option in (
+            "Asynchronous=1",
+            "asynchronous=1",
+            "Synchronous=",
+            "Priority=9",
+            "Synchronous=0&Asynchronous=true",
+        ):
+            answer = http.get(f"{path}{'&' if '?' in path else '?'}{option}")
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+            assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    assert pacs.archive.jobs.all() == []
+    assert http.post(f"/studies/{STUDY}/{kind}", json={"Asynchronous": True}).json()["Path"].startswith("/jobs/")

@@ -15,10 +15,15 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 import researchpacs as rp
 from researchpacs.archive import Job
+from researchpacs.archive._remote_http import is_refusal
 from researchpacs.cli import main
+from researchpacs.errors import RemoteError
 from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.server.routing import apply_now, routing
@@ -310,6 +315,63 @@ def test_jobs_for_a_peer_that_is_away_do_not_wait_for_it_one_after_the_other(
     assert len(asked) <= 2  # one a worker
     waiting = [job for job in pacs.archive.jobs.all() if job.state == "retry"]
     assert {job.error for job in waiting} == {"RemoteError"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "attempts"), [("orthanc", 429, 2), ("dicomweb", 408, 2), ("dicomweb", 400, 1)]
+)
+def test_a_server_that_is_only_busy_is_asked_again(
+    pacs: rp.Pacs, write: Any, run: Any, served: Served, kind: str, status: int, attempts: int
+) -> None:
+    """It refuses once, and takes what comes then."""
+    asked = []
+
+    async def take(request: Request) -> Response:
+        content = b"".join([chunk async for chunk in request.stream()])
+        assert len(content) > 1_000
+        asked.append(request.url.path)
+        if len(asked) == 1:
+            return Response(status_code=status)
+        return JSONResponse({"Status": "Success", "ID": "x"} if kind == "orthanc" else {})
+
+    app = Starlette(routes=[Route("/{path:path}", take, methods=["POST"])])
+    with served(app) as url:
+        pacs.ingest(small_ct(1))
+        with run(write(f'{{ send = "{kind}+{url}/" }}')):
+            (job,) = _done(pacs, 1)
+    assert (job.state, len(asked)) == ("success" if attempts == 2 else "failure", attempts)
+    if attempts == 1:
+        assert str(status) in job.error_details
+
+
+def test_only_what_will_never_be_taken_is_a_refusal() -> None:
+    refusals = [status for status in range(400, 600) if is_refusal(RemoteError("", status=status))]
+    assert not {408, 423, 425, 429, *range(500, 600)} & set(refusals)
+    assert {400, 401, 403, 404, 409, 413, 415, 422} <= set(refusals)
+    assert not is_refusal(RemoteError("cannot be reached"))
+
+
+def test_what_becomes_stable_is_noted_once_a_series_and_only_for_rules(pacs: rp.Pacs, write: Any, run: Any) -> None:
+    def noted() -> int:
+        with pacs.archive.ledger.reading() as con:
+            return int(con.execute("select count(*) from stable_series").fetchone()[0])
+
+    with run(write('{ label = "x" }')):
+        pacs.ingest(small_ct(1))
+        _done(pacs, 1)
+    assert noted() == 0
+    # No server, or one without --rules: the next one with them finds the series, once.
+    for number in range(2, 6):
+        pacs.ingest(small_ct(number))
+        pacs.archive.resources.settle(0)
+        assert noted() == 1
+    with run(write('{ label = "x" }')):
+        _done(pacs, 2)
+    with pacs.archive.ledger.writing() as con:
+        con.execute("delete from routes")
+    pacs.ingest(small_ct(7))
+    pacs.archive.resources.settle(0)
+    assert noted() == 0
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------

@@ -132,6 +132,16 @@ def test_a_row_for_which_it_cannot_be_computed_does_not_spoil_the_others(rows: p
     assert {owner.rpartition("/")[2] for owner in verdict.undecided} == {small_ct().SeriesInstanceUID}
 
 
+def test_rows_for_which_there_is_no_time_are_undecided_and_not_left_out(
+    rows: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("researchpacs.catalog._fence._ALONE_S", 0)
+    verdict = decide("cast(SeriesDescription as double) > 1", rows)
+    assert verdict.undecided == set(rows["series_key"].to_pylist())
+    assert not verdict.chosen
+    assert len(decide("Modality = 'CT'", rows).chosen) == 1, "what can be asked of all together needs no more time"
+
+
 def test_rows_that_are_too_much_together_are_decided_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(_fence._FENCE, "memory_limit", "40MB")
     sizes = {"a": 8, "b": 8, "c": 60, "d": 8, "e": 8, "f": 8}

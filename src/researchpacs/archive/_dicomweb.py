@@ -27,6 +27,7 @@ from researchpacs.archive._remote_http import (
     copied,
     error_of_status,
     first_part,
+    is_refusal,
     new_session,
     part_of,
     pieces,
@@ -255,7 +256,7 @@ class DicomwebServer:
                     headers=headers,
                 )
         except RemoteError as error:
-            if error.status is not None and error.status != 507 and 400 <= error.status < 500:
+            if is_refusal(error):
                 return Sent(f"the server does not take it (status {error.status})")
             raise
         with telling_http_errors(self.address, "to store an instance"):

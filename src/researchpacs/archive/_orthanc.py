@@ -22,6 +22,7 @@ from researchpacs.archive._remote_http import (
     content_of,
     copied,
     error_of_status,
+    is_refusal,
     pieces,
     stay_there,
     telling_http_errors,
@@ -235,7 +236,7 @@ class OrthancServer:
             with file.open("rb") as content:
                 answer = self._ask("post", "to store an instance", "instances", data=content).json()
         except RemoteError as error:
-            if error.status is not None and error.status != 507 and 400 <= error.status < 500:
+            if is_refusal(error):
                 return Sent(f"the server does not take it (status {error.status})")
             raise
         status = answer.get("Status") if isinstance(answer, dict) else None

@@ -26,6 +26,7 @@ __all__ = [
     "copied",
     "error_of_status",
     "first_part",
+    "is_refusal",
     "new_session",
     "part_of",
     "pieces",
@@ -45,6 +46,7 @@ MOST_BYTES = 16 << 30
 MOST_IN_MEMORY = 1 << 30
 """Of one answer that is kept in memory."""
 _PIECE = 1 << 20
+_LATER = (408, 423, 425, 429)
 
 AS_IT_IS = {"Accept-Encoding": "identity"}
 """Headers that keep a server from compressing pixels: that takes it longer than the network takes."""
@@ -148,6 +150,14 @@ def error_of_status(address: Address, what: str, status: int | None) -> AccessEr
     if status == 404:
         return NotFoundError(f"{address.root} does not have what was asked for: {what}")
     return RemoteError(f"{address.root} answered {what} with status {status}", status=status)
+
+
+def is_refusal(error: RemoteError) -> bool:
+    """Whether a server answers that it will not have what was sent, now or later.
+
+    One that is full, or waited too long, or was asked too much or too early, may take it another time.
+    """
+    return error.status is not None and 400 <= error.status < 500 and error.status not in _LATER
 
 
 def unreachable(address: Address, what: str, error: Exception | None = None) -> RemoteError:

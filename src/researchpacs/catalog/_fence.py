@@ -7,6 +7,7 @@ lake, little memory and little time.
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _ORIGINS = frozenset({("", ""), ("", "main"), ("", "pg_catalog")})
 _NAMES = {"SUBQUERY": "query", "WINDOW": "window function"}
 _LONGEST = 4_000
 _SECONDS = 5.0
+_ALONE_S = 10.0
+"""For the rows that are asked one after the other, all together."""
 _FENCE: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "autoinstall_known_extensions": "false",
@@ -73,7 +76,7 @@ class Verdict:
     chosen: frozenset[str]
     """By `OWNER`."""
     undecided: frozenset[str]
-    """It cannot be computed for these, such as a text that is no number."""
+    """It cannot be computed for these, such as a text that is no number, or not in the time there is for all."""
 
 
 def check_condition(condition: str, rows: "pa.Table") -> None:
@@ -119,7 +122,11 @@ def decide(condition: str, rows: "pa.Table") -> Verdict:
         except InvalidInputError:
             # One row may spoil it for all, so each is asked alone.
             found, undecided = set(), set()
+            until = time.monotonic() + _ALONE_S
             for owner in rows.column(OWNER).to_pylist():
+                if time.monotonic() >= until:  # the others are left to who has time for each
+                    undecided.add(owner)
+                    continue
                 try:
                     found |= _chosen(con, condition, owner)
                 except InvalidInputError:

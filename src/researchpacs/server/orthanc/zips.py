@@ -101,8 +101,12 @@ def _of_level(pacs: "Pacs", level: Level, path: str, kind: Kind) -> list[Route]:
 
 
 def _asked(request: Request) -> dict[str, Any]:
-    """The options of a request that has no body."""
-    return {**request.query_params} | ({"Extended": True} if flag(request, "extended") else {})
+    """The options of a request that has no body: how the archive is made, and never a job.
+
+    Any page can have a browser ask with GET, as for a picture, so that must not begin work that goes on by itself.
+    """
+    found = {name: value for name, value in request.query_params.items() if name.lower() in ("filename", "transcode")}
+    return found | ({"Extended": True} if flag(request, "extended") else {})
 
 
 def _of_tools(pacs: "Pacs", path: str, kind: Kind, *, extended: bool = False) -> list[Route]:

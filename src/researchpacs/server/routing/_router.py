@@ -44,6 +44,20 @@ _MIGRATIONS = (
 
     delete from routes;
     """,
+    # A line for each series, however often it comes, and none where there is no rule: nobody might ever read them.
+    """
+    delete from stable_series where seq not in (select max(seq) from stable_series group by orthanc_id);
+
+    create unique index stable_series_by_id on stable_series (orthanc_id);
+
+    drop trigger series_became_stable;
+
+    create trigger series_became_stable after insert on journal
+    when new.kind = 'stable' and new.level = 'series' and exists (select 1 from routes) begin
+        delete from stable_series where orthanc_id = new.orthanc_id;
+        insert into stable_series (orthanc_id) values (new.orthanc_id);
+    end;
+    """,
 )
 _END = "select coalesce((select seq from sqlite_sequence where name = 'stable_series'), 0)"
 _LINES = "select seq, orthanc_id from stable_series where seq > ? order by seq limit ?"
