@@ -295,6 +295,17 @@ def test_a_replaced_report_is_history(filled: Filled, real_data: Path) -> None:
     assert filled.catalog.sql(query.format("measurements")).fetchall() == [(str(first.SOPInstanceUID),)]
 
 
+def test_a_replaced_segmentation_is_history(filled: Filled, real_data: Path) -> None:
+    first = pydicom.dcmread(real_data / "highdicom_seg_sr_sm_ann" / "seg_image_ct_binary.dcm")
+    query = "select distinct object_sop_instance_uid from {} order by all"
+    filled.take([first, replacing(first, "2.25.77")])
+    both = sorted([(str(first.SOPInstanceUID),), ("2.25.77",)])
+    assert filled.catalog.sql(query.format("segments")).fetchall() == [("2.25.77",)]
+    assert filled.catalog.sql(query.format("segments_history")).fetchall() == both
+    filled.archive.delete("instance", "2.25.77")
+    assert filled.catalog.sql(query.format("segments")).fetchall() == [(str(first.SOPInstanceUID),)]
+
+
 def test_another_patients_report_replaces_nothing(filled: Filled, real_data: Path) -> None:
     first = pydicom.dcmread(real_data / "highdicom_seg_sr_sm_ann" / "sr_document.dcm")
     later = replacing(first, "2.25.77")

@@ -109,7 +109,8 @@ def test_every_column_has_a_comment_and_every_attribute_its_own_spelling(real):
 
     assert set(columns["table"]) >= {
         "patients", "studies", "series", "instances", "frames", "geometry", "measurements", "measurements_history",
-        "segments", "contours", "key_images", "reports", "doses", "object_references", "issues", "series_index",
+        "segments", "segments_history", "contours", "key_images", "reports", "doses", "object_references", "issues",
+        "series_index",
     }  # fmt: skip
     assert columns["column"][columns["comment"] == ""].to_list() == []
     for column in columns["column"]:

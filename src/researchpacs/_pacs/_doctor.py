@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["DoctorReport", "Finding", "examine"]
 
 _LEAST_FREE_BYTES = 1 << 30
-_EXTRAS = {"server": "starlette", "dimse": "pynetdicom", "mesh": "vtkmodules", "polars": "polars"}
+_EXTRAS = {"server": "starlette", "dimse": "pynetdicom", "mesh": "vtkmodules", "pdf": "pypdf", "polars": "polars"}
 """A module of each extra."""
 _REBUILD = "make it anew with `researchpacs sync --rebuild`: it holds nothing that the archive does not"
 _COUNTS = """

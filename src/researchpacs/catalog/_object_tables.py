@@ -12,7 +12,7 @@ __all__ = ["OBJECT_TABLES", "object_tables"]
 
 OBJECT_TABLES = (
     "measurements_history",
-    "segments",
+    "segments_history",
     "contours",
     "key_images",
     "reports",
@@ -27,9 +27,10 @@ _UCUM = (
     ("ucum_unit", "VARCHAR", "The unit in UCUM's base units (m, s, g, rad, K, C, cd); '1' for numbers."),
 )
 _MEASURED = "One row per measured value of a structured report"
+_SEGMENTED = "One row per segment of a segmentation (SEG)"
 _CURRENT = f"""
 select h.*
-from {NAME}.main.measurements_history h
+from {NAME}.main.{{history}} h
 where not exists (
     select 1
     from {NAME}.main.object_references r
@@ -45,7 +46,7 @@ _CREATED = ("created_at", "TIMESTAMP", "When it was made, as the object says; UT
 def object_tables() -> Iterator[Table]:
     """The tables in the order of `OBJECT_TABLES`, and ``object_references``."""
     yield Table("measurements_history", f"{_MEASURED}, those of replaced reports too.", _measurements())
-    yield Table("segments", "One row per segment of a segmentation (SEG).", _segments())
+    yield Table("segments_history", f"{_SEGMENTED}, those of replaced segmentations too.", _segments())
     yield Table("contours", "One row per region of an RT structure set.", _contours())
     yield Table(
         "key_images",
@@ -55,7 +56,13 @@ def object_tables() -> Iterator[Table]:
     yield Table("reports", "One row per structured report or encapsulated document, in words.", _reports())
     yield Table("doses", "One row per number of a radiation dose report (RDSR).", _doses())
     yield Table("object_references", "One row per object that an instance points at.", _references(), ("path",))
-    yield Table("measurements", f"{_MEASURED}; doses are in doses.", _measurements(), view=_CURRENT)
+    yield Table(
+        "measurements",
+        f"{_MEASURED}; doses are in doses.",
+        _measurements(),
+        view=_CURRENT.format(history="measurements_history"),
+    )
+    yield Table("segments", f"{_SEGMENTED}.", _segments(), view=_CURRENT.format(history="segments_history"))
 
 
 def _imaged(what: str) -> tuple[Column, ...]:
@@ -191,7 +198,7 @@ def _reports() -> tuple[Column, ...]:
         (
             "report_text",
             "VARCHAR",
-            "The content tree in words, an item a line; NULL for an encapsulated document, which is not opened.",
+            "The content tree in words, an item a line; of a PDF or CDA document its own words, or NULL: see issues.",
         ),
         ("mime_type", "VARCHAR", "Of an encapsulated document, such as application/pdf."),
         ("completion", "VARCHAR", "Completion Flag (0040,A491)."),

@@ -204,6 +204,7 @@ def _key_images(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -
 
 
 def _reports(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> list[Row]:
+    from researchpacs.catalog._documents import document_text
     from researchpacs.dicom._moment import as_utc
     from researchpacs.dicom.report_text import report_of
 
@@ -214,7 +215,7 @@ def _reports(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> l
         "kind": one.kind,
         "title_code": str(one.title_code) if one.title_code else None,
         "title": one.title,
-        "report_text": one.text,
+        "report_text": document_text(ds, one.mime_type, note) if one.kind == "encapsulated" else one.text,
         "mime_type": one.mime_type,
         "completion": one.completion,
         "verification": one.verification,
@@ -253,7 +254,7 @@ def _doses(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> lis
 
 _MAKERS = (
     ("measurements_history", _measurements, "ContentSequence"),
-    ("segments", _segments, "SegmentSequence"),
+    ("segments_history", _segments, "SegmentSequence"),
     ("contours", _contours, "StructureSetROISequence"),
     ("key_images", _key_images, ""),
     ("reports", _reports, "ContentSequence"),

@@ -50,7 +50,7 @@ class Report:
     title_code: Code | None
     title: str | None
     text: str | None
-    """None for an encapsulated document: its bytes are not opened."""
+    """None for an encapsulated document: its bytes are not opened here."""
     mime_type: str | None
     completion: str | None
     verification: str | None
