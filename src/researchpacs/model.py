@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from researchpacs.dicom.frame_traits import UNKNOWN, UNTIMED, Timing, Traits
 from researchpacs.dicom.pixels import PixelLayout
 
 if TYPE_CHECKING:
@@ -222,6 +223,9 @@ class Frame:
     byte_length: int | None
     """For encapsulated pixel data up to the end of the frame's last fragment, item headers included."""
     layout: PixelLayout
+    traits: Traits = UNKNOWN
+    """What tells it from others at the same place."""
+    timing: Timing = UNTIMED
 
 
 class SeriesSource(Protocol):

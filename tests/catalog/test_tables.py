@@ -141,7 +141,9 @@ def test_the_index_has_each_series_once_with_its_parents_and_no_name(real):
         "select SeriesInstanceUID, Modality, PatientSex, kind, instance_count from series_index order by all"
     ).fetchall()
     expected = real.catalog.sql(
-        "select s.SeriesInstanceUID, s.Modality, p.PatientSex, g.kind, s.instance_count from series s "
+        "select s.SeriesInstanceUID, s.Modality, p.PatientSex, "
+        "case when exists (select 1 from geometry o where o.SeriesInstanceUID = s.SeriesInstanceUID and o.volume > 0) "
+        "then 'multiple_stacks' else g.kind end, s.instance_count from series s "
         "join patients p using (patient_key) join geometry g using (patient_key, StudyInstanceUID, SeriesInstanceUID) "
         "where g.stack = 0 order by all"
     ).fetchall()

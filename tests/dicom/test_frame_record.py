@@ -1,5 +1,6 @@
 """What an archive keeps of frames gives back exactly what the header said."""
 
+import json
 import math
 
 import pydicom
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from researchpacs.dicom.frame_record import pack, unpack
+from researchpacs.dicom.frame_record import Record, pack, unpack
+from researchpacs.dicom.frame_traits import Timing, Traits
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.pixels import PixelLayout, layout_of
 
@@ -25,6 +27,20 @@ FRAMES = st.builds(
     byte_offset=st.none() | st.integers(0, 2**62),
     byte_length=st.none() | st.integers(0, 2**62),
     layout=st.just(LAYOUT),
+    traits=st.builds(
+        Traits,
+        frame_of_reference_uid=st.sampled_from(["", "1.2.3"]),
+        image_type=st.text(max_size=5),
+        echo_time_ms=st.none() | NUMBERS,
+        gradient=st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),
+        segment=st.none() | st.integers(0, 2**31),
+    ),
+    timing=st.builds(
+        Timing,
+        temporal_position=st.none() | st.integers(-(2**31), 2**31),
+        acquired_us=st.none() | st.integers(0, 2**52),
+        trigger_ms=st.none() | NUMBERS,
+    ),
 )
 
 
@@ -75,3 +91,16 @@ def test_a_large_multi_frame_image_stays_small(count):
 
     assert len(record.places) < 0.2 * count
     assert unpack(record) == (1, frames)
+
+
+def test_what_an_older_version_kept_is_told_from_what_is_known_today():
+    record = pack([FrameRow(0, (0, 0, 1), (1, 0, 0, 0, 1, 0), (1, 1), 1.0, 0.0, None, 500, 40, LAYOUT)], 7)
+    form = json.loads(record.form)
+    older = {key: value for key, value in form.items() if key not in ("version", "traits")}
+    older["same"] = {key: value for key, value in form["same"].items() if key not in ("traits", *Timing.__slots__)}
+
+    old = Record(json.dumps(older), record.places)
+
+    assert record.is_complete
+    assert not old.is_complete
+    assert unpack(old) == unpack(record)

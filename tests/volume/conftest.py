@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from researchpacs.dicom.frame_traits import timing_of, traits_of
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.model import Frame, Location
 
@@ -76,6 +77,8 @@ def _frame(path: Path) -> Frame:
             else None,
             pixel_keyword=next(k for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if k in ds),
         ),
+        traits=traits_of(ds),
+        timing=timing_of(ds),
     )
 
 

@@ -44,7 +44,7 @@ def test_slices_of_different_frames_of_reference_are_no_volume(home, make_series
     files = make_series([(0, 0, 2.0 * k) for k in range(3)], each=each)
     with rp.connect(home) as pacs:
         series = pacs.ingest(files.paths[0].parent, progress=False).series[0]
-        with pytest.raises(GeometryError, match="Frames of Reference") as caught:
+        with pytest.raises(GeometryError, match="Frame of Reference") as caught:
             rp.open_volume(series)
     assert caught.value.reasons == ("multiple_stacks",)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.model import Frame
 from researchpacs.volume import open_volume, read_volume
-from researchpacs.volume.plan import rescaled_dtype
+from researchpacs.volume._layouts import rescaled_dtype
 
 HEIGHTS = [(0, 0, 2.0 * k) for k in range(3)]
 

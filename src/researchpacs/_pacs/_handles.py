@@ -197,9 +197,10 @@ class Series(Handle):
     @property
     def geometry(self) -> "Geometry":
         """What the series physically is: kind, reasons, shape, spacing, affine_lps."""
-        from researchpacs.dicom.geometry import classify
+        from researchpacs.dicom.stacks import geometry_of, split
 
-        return classify(self.frames())[0]
+        frames = self.frames()
+        return geometry_of(frames, split(frames))
 
     def header(self) -> "Dataset":
         """Dataset of the first instance by InstanceNumber, without pixels."""

@@ -36,7 +36,10 @@ def frames_of_series(con: sqlite3.Connection, series_uid: str) -> list[Frame] | 
     rows = only_owner(con.execute(_FRAMES, {"uid": series_uid}).fetchall(), series_uid)
     if any(row["form"] is None for row in rows):
         return None
-    return [frame for row in rows for frame in _frames(row["sop_uid"], Record(row["form"], row["frame_places"]))]
+    records = [(row["sop_uid"], Record(row["form"], row["frame_places"])) for row in rows]
+    if not all(record.is_complete for _, record in records):
+        return None
+    return [frame for sop_uid, record in records for frame in _frames(sop_uid, record)]
 
 
 def remember(con: sqlite3.Connection, series_uid: str, records: Mapping[str, Record], seq: int) -> None:
@@ -68,6 +71,8 @@ def _frames(sop_uid: str, record: Record) -> list[Frame]:
             row.byte_offset,
             row.byte_length,
             row.layout,
+            row.traits,
+            row.timing,
         )
         for row in rows
     ]

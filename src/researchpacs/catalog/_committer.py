@@ -14,7 +14,9 @@ import duckdb
 from researchpacs.archive import Archive, Kept, Stored
 from researchpacs.catalog import _ddl
 from researchpacs.catalog._cohorts import insert_cohorts
-from researchpacs.catalog._derive import Row, geometry_row, patient_row, series_row, study_row
+from researchpacs.catalog._derive import Row, patient_row, series_row, study_row
+from researchpacs.catalog._frames import FRAME_COLUMNS
+from researchpacs.catalog._geometry import geometry_rows, move_frames
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
@@ -228,10 +230,13 @@ class Committer:
         return made
 
     def _replace_geometry(self, keys: set[Key], series: Sequence[Row]) -> None:
-        frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", {key[2] for key in keys}), _SERIES)
+        uids = {key[2] for key in keys}
+        names = (*_SERIES, "stack", *FRAME_COLUMNS)
+        frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", uids, only=names), _SERIES)
         delete_rows(self._con, "geometry", _SERIES, keys)
-        made = [geometry_row(row, frames.get(_key(row, _SERIES), [])) for row in series]
-        insert_rows(self._con, "geometry", made)
+        made = [geometry_rows(row, frames.get(_key(row, _SERIES), [])) for row in series]
+        insert_rows(self._con, "geometry", [row for rows, _ in made for row in rows])
+        move_frames(self._con, [row for _, moved in made for row in moved])
 
     def _replace_labels(self) -> None:
         if "label-feed" in self._archive.capabilities:

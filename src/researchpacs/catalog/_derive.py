@@ -1,4 +1,4 @@
-"""Rows of series, studies, patients and geometry from the rows below them.
+"""Rows of series, studies and patients from the rows below them.
 
 Every row is a function of the rows below it and of nothing else, so a catalog that followed an archive step by step
 equals one that was made anew. The order of the rows below never matters: they are sorted first.
@@ -6,17 +6,14 @@ equals one that was made anew. The order of the rows below never matters: they a
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from researchpacs.catalog._alike import differences
 from researchpacs.catalog._tables import keyword_columns, tables
 from researchpacs.catalog._typed import flattened, typed_columns
-from researchpacs.dicom.geometry import classify
 from researchpacs.dicom.keywords import level_of
-from researchpacs.dicom.pixels import PixelLayout
 
-__all__ = ["common_of", "geometry_row", "patient_row", "series_row", "study_row"]
+__all__ = ["common_of", "patient_row", "series_row", "study_row"]
 
 Row = dict[str, Any]
 Tags = Mapping[str, Any]
@@ -86,40 +83,6 @@ def patient_row(studies: Iterable[Row]) -> Row:
         "instance_count": sum(row["instance_count"] for row in rows),
         "tags": tags,
     }
-
-
-def geometry_row(series: Row, frames: Iterable[Row]) -> Row:
-    """Say what the frames of a series, its rows of ``frames``, physically are."""
-    ordered = sorted(frames, key=lambda row: (row["SOPInstanceUID"], row["frame_index"]))
-    placed = [
-        _Placed(row["position"], row["orientation"], row["pixel_spacing"], PixelLayout(**row["pixel_layout"]))
-        for row in ordered
-    ]
-    found, _ = classify(placed)
-    affine = found.affine_lps
-    return {
-        **_parents(series, "patient_key", "StudyInstanceUID", "SeriesInstanceUID"),
-        "stack": 0,
-        "kind": found.kind,
-        "reasons": list(found.reasons),
-        "is_volume": found.is_volume,
-        "shape": list(found.shape),
-        "spacing_z_mm": found.spacing[0],
-        "spacing_y_mm": found.spacing[1],
-        "spacing_x_mm": found.spacing[2],
-        "spacing_error_mm": found.spacing_error_mm,
-        "affine_lps": None if affine is None else [value + 0.0 for line in affine for value in line],
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """What `classify` must know of a frame."""
-
-    position: Sequence[float] | None
-    orientation: Sequence[float] | None
-    pixel_spacing: Sequence[float] | None
-    layout: PixelLayout
 
 
 def _by_number(number: str, *uids: str) -> Callable[[Row], tuple[Any, ...]]:

@@ -17,6 +17,7 @@ import duckdb
 
 from researchpacs.catalog._ddl import _MACROS
 from researchpacs.catalog._errors import telling_sql_errors
+from researchpacs.catalog._series_geometry import SERIES_GEOMETRY
 from researchpacs.catalog._tables import column_types
 from researchpacs.errors import InvalidInputError
 
@@ -135,7 +136,7 @@ def decide(condition: str, rows: "pa.Table") -> Verdict:
 
 
 def series_rows(catalog: "Catalog", uids: Sequence[str]) -> "pa.Table":
-    """Give the rows of series with what is known of their study, patient and first stack, and their labels.
+    """Give the rows of series with what is known of their study, patient and geometry, and their labels.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def series_rows(catalog: "Catalog", uids: Sequence[str]) -> "pa.Table":
     joins = [
         "join studies using (patient_key, StudyInstanceUID)",
         "join patients using (patient_key)",
-        f"left join (from geometry where stack = 0) geometry using ({', '.join(_KEYS)})",
+        f"left join ({SERIES_GEOMETRY}) geometry using ({', '.join(_KEYS)})",
     ]
     for level, depth, name in (("series", 3, "labels"), ("study", 2, "study_labels"), ("patient", 1, "patient_labels")):
         keys = ", ".join(_KEYS[:depth])

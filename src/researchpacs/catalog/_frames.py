@@ -1,7 +1,8 @@
 """Frames of a series from the catalog, for an archive that does not know them itself yet."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -9,25 +10,52 @@ from typing import Any
 import duckdb
 
 from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._rows import as_json
 from researchpacs.dicom.frame_record import Record, pack
+from researchpacs.dicom.frame_traits import Timing, Traits
 from researchpacs.dicom.frames import FrameRow
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Frame
 
-__all__ = ["frames_of_series", "records_of"]
+__all__ = ["FRAME_COLUMNS", "as_frame", "frames_of_series", "records_of"]
 
 Dimensions = tuple[int, ...] | None
 
+_LAYOUT = 10
+_TEXTS = ("frame_of_reference_uid", "image_type", "component", "stack_id")
+"""Fields of `Traits` that are empty where the catalog has NULL."""
+_VALUES = ("echo_time_ms", "b_value", "gradient", "segment", "tiles", "tile_step")
+_TIMING = _LAYOUT + 1 + len(_TEXTS) + len(_VALUES)
+FRAME_COLUMNS = (
+    "SOPInstanceUID",
+    "frame_index",
+    "InstanceNumber",
+    "position",
+    "orientation",
+    "pixel_spacing",
+    "rescale_slope",
+    "rescale_intercept",
+    "byte_offset",
+    "byte_length",
+    "pixel_layout",
+    *_TEXTS,
+    *_VALUES,
+    "temporal_position",
+    "acquisition_number",
+    "acquired_at",
+    "trigger_ms",
+)
+"""What a `Frame` is made of."""
 _EXISTS = f"select 1 from {NAME}.main.series where SeriesInstanceUID = $uid limit 1"  # noqa: S608
 _FRAMES = f"""
-select
-    SOPInstanceUID, frame_index, InstanceNumber, position, orientation, pixel_spacing, rescale_slope, rescale_intercept,
-    byte_offset, byte_length, pixel_layout::varchar, dimension_indices, patient_key, StudyInstanceUID
+select {", ".join(FRAME_COLUMNS)}, dimension_indices, patient_key, StudyInstanceUID
 from {NAME}.main.frames
 where SeriesInstanceUID = $uid
 order by SOPInstanceUID, frame_index
 """  # noqa: S608
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tuple[Frame, Dimensions]]:
@@ -41,7 +69,15 @@ def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tu
             f"{len(owners)} series of other patients or studies share the SeriesInstanceUID {series_uid}; "
             "pacs.sql() tells them apart by patient_key and StudyInstanceUID"
         )
-    return [(_frame(row), None if row[11] is None else tuple(row[11])) for row in found]
+    return [(_frame(row), None if row[-3] is None else tuple(row[-3])) for row in found]
+
+
+def as_frame(row: Mapping[str, Any]) -> Frame:
+    """Make the frame of a row by its names; what is left out of it is not known."""
+    layout = row["pixel_layout"]
+    values = [row.get(name) for name in FRAME_COLUMNS]
+    values[_LAYOUT] = layout if isinstance(layout, str) else as_json(layout)
+    return _frame(values)
 
 
 def records_of(found: Iterable[tuple[Frame, Dimensions]]) -> dict[str, Record]:
@@ -66,10 +102,13 @@ def _row(frame: Frame, dimensions: Dimensions) -> FrameRow:
         byte_offset=frame.byte_offset,
         byte_length=frame.byte_length,
         layout=frame.layout,
+        traits=frame.traits,
+        timing=frame.timing,
     )
 
 
-def _frame(row: tuple[Any, ...]) -> Frame:
+def _frame(row: Sequence[Any]) -> Frame:
+    acquired = row[_TIMING + 2]
     return Frame(
         sop_uid=row[0],
         index=row[1],
@@ -81,8 +120,21 @@ def _frame(row: tuple[Any, ...]) -> Frame:
         rescale_intercept=row[7],
         byte_offset=row[8],
         byte_length=row[9],
-        layout=_layout(row[10]),
+        layout=_layout(row[_LAYOUT]),
+        traits=_traits(*(tuple(one) if isinstance(one, list) else one for one in row[_LAYOUT + 1 : _TIMING])),
+        timing=Timing(
+            temporal_position=row[_TIMING],
+            acquisition_number=row[_TIMING + 1],
+            acquired_us=None if acquired is None else (acquired - _EPOCH) // _MICROSECOND,
+            trigger_ms=row[_TIMING + 3],
+        ),
     )
+
+
+@lru_cache(maxsize=1024)
+def _traits(*values: Any) -> Traits:
+    told: dict[str, Any] = dict(zip((*_TEXTS, *_VALUES), values, strict=True))
+    return Traits(**told | {name: told[name] or "" for name in _TEXTS})
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from researchpacs.catalog._tables import tables
 from researchpacs.catalog._typed import flattened, typed_columns
 from researchpacs.dicom.encapsulation import frame_ranges
 from researchpacs.dicom.frame_record import unpack
+from researchpacs.dicom.frame_traits import Traits
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header, read_trailer
 from researchpacs.dicom.pixels import PixelLayout, layout_of
@@ -63,7 +64,7 @@ def read_instance(
         rows.note(issue.keyword, issue.problem)
     try:
         with reading_quietly():
-            if kept is None or bases is None or says_more(stored.sop_class_uid):
+            if kept is None or bases is None or not kept.frames.is_complete or says_more(stored.sop_class_uid):
                 _read_file(rows, archive, stored, memory)
             else:
                 _recall(rows, stored, kept, bases)
@@ -198,11 +199,21 @@ def _frame_row(instance: Row, frame: FrameRow) -> Row:
         "rescale_slope": frame.rescale_slope,
         "rescale_intercept": frame.rescale_intercept,
         "stack": 0,
+        **_told(frame.traits),
+        "temporal_position": frame.timing.temporal_position,
+        "acquisition_number": frame.timing.acquisition_number,
+        "acquired_at": frame.timing.acquired_us,
+        "trigger_ms": frame.timing.trigger_ms,
         "dimension_indices": frame.dimension_indices,
         "byte_offset": frame.byte_offset,
         "byte_length": frame.byte_length,
         "pixel_layout": _written(frame.layout),
     }
+
+
+@lru_cache(maxsize=256)
+def _told(traits: Traits) -> Row:
+    return {name: None if value == "" else value for name, value in asdict(traits).items()}
 
 
 @lru_cache(maxsize=256)

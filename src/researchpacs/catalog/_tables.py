@@ -11,6 +11,7 @@ from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
 from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._object_tables import object_tables
 from researchpacs.catalog._origins import ORIGIN_COLUMNS, origins_table
+from researchpacs.catalog._series_geometry import SERIES_GEOMETRY
 
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
 
@@ -206,6 +207,20 @@ def _frames() -> Table:
             ("rescale_slope", "DOUBLE", "Stored value to rescaled value."),
             ("rescale_intercept", "DOUBLE", "Stored value to rescaled value."),
             ("stack", "INTEGER", "Zero-based stack within the series, as in geometry."),
+            ("frame_of_reference_uid", "VARCHAR", "Frame of Reference UID: what its position is relative to."),
+            ("image_type", "VARCHAR", "Image Type or Frame Type, values joined by a backslash."),
+            ("component", "VARCHAR", "Complex Image Component; of GE where only a private attribute tells it."),
+            ("stack_id", "VARCHAR", "Stack ID (0020,9056)."),
+            ("echo_time_ms", "DOUBLE", "Echo Time or Effective Echo Time."),
+            ("b_value", "DOUBLE", "s/mm2; of GE, Philips and Siemens where only a private attribute tells it."),
+            ("gradient", "DOUBLE[]", "Diffusion Gradient Orientation: x, y, z of a unit vector, LPS."),
+            ("segment", "INTEGER", "Referenced Segment Number of a segmentation's frame."),
+            ("tiles", "INTEGER", "Slices in a mosaic; NULL for what is none."),
+            ("tile_step", "DOUBLE[]", "x, y, z in LPS mm from one slice of a mosaic to the next."),
+            ("temporal_position", "INTEGER", "Temporal Position Identifier or Index."),
+            ("acquisition_number", "INTEGER", "Acquisition Number of the frame or its instance."),
+            ("acquired_at", "TIMESTAMP", "Acquisition date and time of the frame or its instance, by its scanner."),
+            ("trigger_ms", "DOUBLE", "Trigger Time, or Nominal Cardiac Trigger Delay Time."),
             ("dimension_indices", "INTEGER[]", "Dimension Index Values of a multi-frame image."),
             ("InstanceNumber", "INTEGER", "Instance Number (0020,0013) of its instance."),
             ("byte_offset", "BIGINT", "In the file; NULL where the whole instance has to be read."),
@@ -223,10 +238,13 @@ def _geometry() -> Table:
         own(
             *_INSTANCE_OF[:3],
             ("stack", "INTEGER", "Zero-based within the series."),
+            ("volume", "INTEGER", "Zero-based within the series: stacks that open as one array, along dimensions."),
+            ("dimensions", "JSON", "Where the stack is along the leading dimensions of its volume, by their names."),
             ("kind", "VARCHAR", "'uniform', or the gravest reason why it is not."),
             ("reasons", "VARCHAR[]", "All reasons, gravest first; empty for a uniform volume."),
-            ("is_volume", "BOOLEAN", "Whether open_volume() opens it as it is."),
+            ("is_volume", "BOOLEAN", "Whether it opens as it is; open_volume() wants a series of one volume."),
             ("shape", "INTEGER[]", "Slices, rows, columns."),
+            ("orientation", "DOUBLE[]", "LPS cosines of increasing column index, then of increasing row index."),
             ("spacing_z_mm", "DOUBLE", "Between slices, from positions."),
             ("spacing_y_mm", "DOUBLE", "Between rows."),
             ("spacing_x_mm", "DOUBLE", "Between columns."),
@@ -245,7 +263,9 @@ def _series_index() -> Table:
     columns = [*dicom(parents["p"]), *dicom(parents["t"])]
     series = [one for one in dicom(_SERIES) if one.name not in parents["t"].split()]
     ours = own(*_COUNTS[2:5])
-    places = [one for one in _geometry().columns if one.name not in {*_PARENTS, "stack"}]
+    left_out = {*_PARENTS, "stack", "volume", "dimensions", "orientation"}
+    places = [one for one in _geometry().columns if one.name not in left_out]
+    places += own(("stack_count", "INTEGER", "Stacks of frames, each a row of geometry."))
     chosen = [
         *(f'p."{one.name}"' for one in dicom(parents["p"])),
         *(f't."{one.name}"' for one in dicom(parents["t"])),
@@ -262,11 +282,10 @@ select {", ".join(chosen)}
 from {NAME}.main.series s
 left join {NAME}.main.studies t using (patient_key, StudyInstanceUID)
 left join {NAME}.main.patients p using (patient_key)
-left join {NAME}.main.geometry g
+left join ({SERIES_GEOMETRY}) g
     on g.SeriesInstanceUID = s.SeriesInstanceUID
     and g.StudyInstanceUID = s.StudyInstanceUID
     and g.patient_key = s.patient_key
-    and g.stack = 0
 left join {NAME}.main.origins o
     on o.SeriesInstanceUID = s.SeriesInstanceUID
     and o.StudyInstanceUID = s.StudyInstanceUID

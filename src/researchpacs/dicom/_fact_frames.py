@@ -4,9 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from researchpacs.dicom.attributes import HeaderLike, numbers_of
 from researchpacs.dicom.encapsulation import frame_ranges
 from researchpacs.dicom.frame_record import Record, pack
-from researchpacs.dicom.frames import FrameRow, frames_of, numbers_of
+from researchpacs.dicom.frame_traits import TIMING, TRAITS, Timing, timing_of
+from researchpacs.dicom.frames import FrameRow, frames_of
+from researchpacs.dicom.header import read_header
+from researchpacs.dicom.mosaics import is_mosaic
 from researchpacs.dicom.pixels import PixelLayout, layout_of
 from researchpacs.dicom.scan import Scan
 from researchpacs.errors import PixelDataError
@@ -14,14 +18,17 @@ from researchpacs.errors import PixelDataError
 __all__ = ["PLACING", "FrameReader", "frame_problems"]
 
 _GROUPS = frozenset(("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector"))
-_SHARED = frozenset(
-    """
+_SHARED = (
+    frozenset(
+        """
     ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept DoseGridScaling ModalityLUTSequence
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation FloatPixelData DoubleFloatPixelData
     """.split()  # noqa: SIM905 - a table of words reads better than quotes
+    )
+    | TRAITS
 )
-PLACING = _GROUPS | _SHARED | {"ImagePositionPatient", "InstanceNumber"}
+PLACING = _GROUPS | _SHARED | {"ImagePositionPatient", "InstanceNumber", *TIMING}
 """Attributes that frames are made of."""
 _MOST = 2000
 _NO_FRAMES = pack([], None)
@@ -53,6 +60,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._places: dict[bytes, tuple[dict[str, int], tuple[int, ...], bool]] = {}
         self._alike: dict[tuple[Any, ...], FrameRow | None] = {}
+        self._timings: dict[tuple[str | None, ...], Timing] = {}
 
     def read(self, found: Scan, tags: bytes, entries: Sequence[Entry], read: Read) -> tuple[Record, Problems]:
         """Make the record of an instance's frames.
@@ -99,10 +107,23 @@ class FrameReader:
             start,
             length,
             alike.layout,
+            alike.traits,
+            self._timing(names, entries),
         )
         return pack([frame], number), frame_problems(
             alike.layout, misfit=misfit, has_table="ModalityLUTSequence" in names
         )
+
+    def _timing(self, names: dict[str, int], entries: Sequence[Entry]) -> Timing:
+        """When the instance was taken; most tell it in the same few words as their neighbours."""
+        told = tuple(entries[names[name]].text if name in names else None for name in TIMING)
+        known = self._timings.get(told)
+        if known is None:
+            if len(self._timings) > _MOST:
+                self._timings.clear()
+            known = timing_of({name: json.loads(text) for name, text in zip(TIMING, told, strict=True) if text})
+            self._timings[told] = known
+        return known
 
     def _named(self, tags: bytes, entries: Sequence[Entry]) -> tuple[dict[str, int], tuple[int, ...], bool]:
         known = self._places.get(tags)
@@ -118,7 +139,7 @@ class FrameReader:
 def _first(tags: dict[str, Any], found: Scan) -> FrameRow | None:
     """The one frame of an instance as far as others are like it; None for one that has several, or none."""
     layout = layout_of(tags, found.transfer_syntax_uid)
-    if layout is None or layout.number_of_frames != 1:
+    if layout is None or layout.number_of_frames != 1 or is_mosaic(tags):
         return None
     return frames_of(tags, layout, None)[0]
 
@@ -129,7 +150,11 @@ def _all_frames(found: Scan, tags: dict[str, Any], number: int | None, read: Rea
         return _NO_FRAMES, []
     ranges, misfit = _ranges(found, layout, read)
     problems = frame_problems(layout, misfit=misfit, has_table="ModalityLUTSequence" in tags)
-    return pack(frames_of(tags, layout, ranges), number), problems
+    header: HeaderLike = tags
+    if is_mosaic(tags):  # where its slices are is told in bytes that the tags leave out
+        data = read(0, found.header_length)
+        header = read_header(data, dataset_offset=found.dataset_offset, transfer_syntax_uid=found.transfer_syntax_uid)
+    return pack(frames_of(header, layout, ranges), number), problems
 
 
 def _ranges(found: Scan, layout: PixelLayout, read: Read) -> tuple[list[tuple[int, int]] | None, bool]:

@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from researchpacs.dicom.geometry import REASONS, FrameLike, Geometry
 
-__all__ = ["Stack", "classify", "examine"]
+__all__ = [
+    "Stack",
+    "are_placed",
+    "are_turned",
+    "classify",
+    "examine",
+    "geometry_of",
+    "grid_tolerance",
+    "normals_of",
+    "rows_of",
+    "same_mm",
+    "starts_of",
+]
 
 GRID_TOLERANCE_MM = 0.02
 GRID_TOLERANCE = 0.05
@@ -58,7 +70,7 @@ class Stack:
 def classify(frames: Sequence[FrameLike]) -> tuple[Geometry, tuple[int, ...]]:
     """Do the work of `researchpacs.dicom.geometry.classify`."""
     stack = examine(frames)
-    return _geometry(stack), tuple(stack.order.tolist())
+    return geometry_of(stack), tuple(stack.order.tolist())
 
 
 def examine(frames: Sequence[FrameLike]) -> Stack:
@@ -69,7 +81,7 @@ def examine(frames: Sequence[FrameLike]) -> Stack:
         stack.reasons["not_an_image"] = ()
         return stack
     stack.find("not_an_image", np.any(stack.sizes <= 0, axis=1))
-    stack.find("no_position", ~_placed(stack.positions, stack.orientations, stack.pixel_spacings))
+    stack.find("no_position", ~are_placed(stack.positions, stack.orientations, stack.pixel_spacings))
     stack.find("multiple_stacks", np.any(stack.sizes != stack.sizes[0], axis=1))
     if n == 1:
         stack.reasons["single_slice"] = (0,)
@@ -77,7 +89,7 @@ def examine(frames: Sequence[FrameLike]) -> Stack:
         return stack
     first = stack.pixel_spacings[0]
     stack.find("multiple_stacks", (np.abs(stack.pixel_spacings - first) > PIXEL_SPACING_TOLERANCE * first).any(axis=1))
-    stack.find("mixed_orientation", _turned(stack.orientations))
+    stack.find("mixed_orientation", are_turned(stack.orientations))
     if n > 1 and not stack.reasons:
         _check_positions(stack)
     return stack
@@ -85,34 +97,34 @@ def examine(frames: Sequence[FrameLike]) -> Stack:
 
 def _sorted(frames: Sequence[FrameLike]) -> Stack:
     """Frames as arrays, along +normal; those that cannot be placed come last."""
-    positions = _rows([frame.position for frame in frames], 3)
-    orientations = _rows([frame.orientation for frame in frames], 6)
-    pixel_spacings = _rows([frame.pixel_spacing for frame in frames], 2)
+    positions = rows_of([frame.position for frame in frames], 3)
+    orientations = rows_of([frame.orientation for frame in frames], 6)
+    pixel_spacings = rows_of([frame.pixel_spacing for frame in frames], 2)
     layouts = [frame.layout for frame in frames]
     sizes = np.array([(u.rows, u.columns) if u else (0, 0) for u in layouts], np.int64).reshape(-1, 2)
-    placed = _placed(positions, orientations, pixel_spacings)
+    placed = are_placed(positions, orientations, pixel_spacings)
     group, distance = np.zeros(len(frames), np.intp), np.zeros(len(frames))
     if placed.any():
         at = np.flatnonzero(placed)
-        if _turned(orientations[at]).any():
+        if are_turned(orientations[at]).any():
             group[at] = np.unique(orientations[at].round(2), axis=0, return_inverse=True)[1].ravel()
-            normals = _normals(orientations[at])
+            normals = normals_of(orientations[at])
         else:
             # One normal for all: the last digits of the cosines vary from slice to slice.
-            normals = np.broadcast_to(_normals(orientations[at[:1]]), (len(at), 3))
+            normals = np.broadcast_to(normals_of(orientations[at[:1]]), (len(at), 3))
         distance[at] = np.einsum("ij,ij->i", positions[at], normals)
     order = np.lexsort((distance, group, ~placed))
     return Stack(order, positions[order], orientations[order], pixel_spacings[order], sizes[order])
 
 
-def _rows(values: Sequence[Sequence[float] | None], width: int) -> Floats:
+def rows_of(values: Sequence[Sequence[float] | None], width: int) -> Floats:
     """(n, width), NaN where a value is absent or of another length."""
     absent = (np.nan,) * width
     rows = [absent if value is None or len(value) != width else tuple(value) for value in values]
     return np.array(rows, np.float64).reshape(-1, width)
 
 
-def _placed(positions: Floats, orientations: Floats, pixel_spacings: Floats) -> Bools:
+def are_placed(positions: Floats, orientations: Floats, pixel_spacings: Floats) -> Bools:
     """(n,) Whether a frame's place can be believed; NaN fails every comparison."""
     sound = np.asarray((np.abs(positions) < BELIEVABLE_MM).all(axis=1), np.bool_)
     sound &= ((pixel_spacings > 1 / BELIEVABLE_MM) & (pixel_spacings < BELIEVABLE_MM)).all(axis=1)
@@ -124,14 +136,15 @@ def _placed(positions: Floats, orientations: Floats, pixel_spacings: Floats) -> 
     return sound
 
 
-def _turned(orientations: Floats) -> Bools:
+def are_turned(orientations: Floats) -> Bools:
     """(n,) Whether a plane is turned against the first, in itself or out of itself."""
     axes = (orientations - orientations[0]).reshape(-1, 2, 3)
     turned: Bools = (np.linalg.norm(axes, axis=2) >= ANGLE_TOLERANCE).any(axis=1)
     return turned
 
 
-def _normals(orientations: Floats) -> Floats:
+def normals_of(orientations: Floats) -> Floats:
+    """(n, 3) Row cosines x column cosines, unit vectors."""
     normals: Floats = np.cross(orientations[:, :3], orientations[:, 3:])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     return normals
@@ -139,17 +152,32 @@ def _normals(orientations: Floats) -> Floats:
 
 def _check_positions(stack: Stack) -> None:
     """Look for repeated positions, then lay a regular grid through those that differ."""
-    normal = _normals(stack.orientations[:1])[0]
-    gaps = np.diff(stack.positions @ normal)
-    distinct = gaps[gaps > SAME_MM]
-    same_mm = max(SAME_MM, GRID_TOLERANCE * float(np.median(distinct))) if distinct.size else SAME_MM
-    starts = np.concatenate(([True], gaps > same_mm))
+    normal = normals_of(stack.orientations[:1])[0]
+    along = stack.positions @ normal
+    starts = starts_of(along)
     leaders = np.flatnonzero(starts)[np.cumsum(starts) - 1]
-    beside = np.linalg.norm(stack.positions - stack.positions[leaders], axis=1) > same_mm
+    beside = np.linalg.norm(stack.positions - stack.positions[leaders], axis=1) > same_mm(along)
     stack.find("multiple_stacks", beside)
     stack.find("duplicate_positions", ~starts & ~beside)
     if starts.sum() > 1:
         _check_grid(stack, np.flatnonzero(starts), normal)
+
+
+def same_mm(along: Floats) -> float:
+    """How close two of the sorted distances along the normal count as one position."""
+    gaps = np.diff(along)
+    distinct = gaps[gaps > SAME_MM]
+    return max(SAME_MM, GRID_TOLERANCE * float(np.median(distinct))) if distinct.size else SAME_MM
+
+
+def grid_tolerance(spacing: float) -> float:
+    """How far in mm a slice may be off the regular grid."""
+    return min(max(GRID_TOLERANCE_MM, GRID_TOLERANCE * spacing), spacing / 4)
+
+
+def starts_of(along: Floats) -> Bools:
+    """(n,) Whether each of the sorted distances along the normal is another position than the one before."""
+    return np.concatenate(([True], np.diff(along) > same_mm(along)))
 
 
 def _check_grid(stack: Stack, at: Indices, normal: Floats) -> None:
@@ -168,7 +196,7 @@ def _check_grid(stack: Stack, at: Indices, normal: Floats) -> None:
     # What is off along the normal moves a tilted slice sideways too; beside the line is what remains.
     beside = np.linalg.norm(off - np.outer(off @ normal, step / (step @ normal)), axis=1)
     spacing = float(step @ normal)
-    tolerance = min(max(GRID_TOLERANCE_MM, GRID_TOLERANCE * spacing), spacing / 4)
+    tolerance = grid_tolerance(spacing)
     stack.error_mm = float(np.linalg.norm(off, axis=1).max())
     _note(stack, "multiple_stacks", at[beside > tolerance])
     if (along > tolerance).any():
@@ -188,7 +216,8 @@ def _note(stack: Stack, reason: str, slices: Indices) -> None:
     stack.find(reason, guilty)
 
 
-def _geometry(stack: Stack) -> Geometry:
+def geometry_of(stack: Stack) -> Geometry:
+    """Say what a stack is."""
     reasons = tuple(reason for reason in REASONS if reason in stack.reasons)
     n = len(stack.order)
     rows, columns = stack.sizes[0].tolist() if n else (0, 0)

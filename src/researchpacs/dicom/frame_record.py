@@ -7,13 +7,14 @@ positions, offsets in the file, rescale. A single-frame CT slice has 64 of them.
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from researchpacs.dicom.frame_traits import UNKNOWN, Timing, Traits
 from researchpacs.dicom.frames import FrameRow
 from researchpacs.dicom.pixels import PixelLayout
 
@@ -28,11 +29,22 @@ _FIELDS = (
     "dimension_indices",
     "byte_offset",
     "byte_length",
+    "temporal_position",
+    "acquisition_number",
+    "acquired_us",
+    "trigger_ms",
+    "traits",
 )
-_OWN = frozenset({"position", "rescale_slope", "rescale_intercept", "byte_offset", "byte_length"})
+_TIMING, _TRAITS = _FIELDS[8:12], _FIELDS[12]
+_OWN = frozenset({"position", "rescale_slope", "rescale_intercept", "byte_offset", "byte_length", *_TIMING})
 """Never part of a form where an instance has one frame: neighbours differ in them."""
-_INTEGERS = frozenset({"dimension_indices", "byte_offset", "byte_length"})
+_INTEGERS = frozenset(
+    {"dimension_indices", "byte_offset", "byte_length", "temporal_position", "acquisition_number", "acquired_us"}
+    | {_TRAITS}
+)
 _LARGEST = 2**63
+_VERSION = 2
+"""Of what is known of a frame; what an older version kept has to be read from the file again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +54,29 @@ class Record:
     form: str
     places: bytes
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all that is known of a frame today."""
+        form = _parsed(self.form)
+        return not form.count or form.version == _VERSION
+
 
 @dataclass(frozen=True, slots=True)
 class _Form:
     count: int
+    version: int
     number: bool
     """Whether places begin with the Instance Number."""
-    layout: PixelLayout | None
+    layout: Any
+    """A PixelLayout; None where there is no frame."""
     same: dict[str, Any]
     """What all frames have."""
     own: tuple[tuple[str, int], ...]
     """Fields that stand in places, with the count of their values; 0 where the field is one number."""
     each: dict[str, list[Any]]
     """Fields that some frames lack, frame by frame."""
+    traits: tuple[Traits, ...]
+    """What frames name by number."""
     single: struct.Struct
     """Places of an instance of one frame."""
 
@@ -63,18 +85,28 @@ def pack(frames: Sequence[FrameRow], instance_number: int | None) -> Record:
     """Make the record of an instance from all its frames, in their order."""
     if not frames:
         return Record('{"count": 0}', b"")
-    if len(frames) == 1 and frames[0].byte_offset is not None and frames[0].position is not None:
-        return _pack_slice(frames[0], instance_number)
+    first = frames[0]
+    if len(frames) == 1 and None not in (first.byte_offset, first.position) and first.dimension_indices is None:
+        return _pack_slice(first, instance_number)
     return _pack_any(frames, instance_number)
 
 
 def _pack_slice(frame: FrameRow, instance_number: int | None) -> Record:
     """Pack what most instances are: one frame with a place; its neighbours share the form, which is made once."""
-    own = (*(frame.position or ()), frame.rescale_slope, frame.rescale_intercept, frame.byte_offset, frame.byte_length)
-    text = _form_of_slices(
-        frame.layout, frame.orientation, frame.pixel_spacing, frame.dimension_indices, instance_number is not None
+    timing = frame.timing
+    times = (timing.temporal_position, timing.acquisition_number, timing.acquired_us, timing.trigger_ms)
+    own = (
+        *(frame.position or ()),
+        frame.rescale_slope,
+        frame.rescale_intercept,
+        frame.byte_offset,
+        frame.byte_length,
+        *[time for time in times if time is not None],
     )
-    if text is None or len(own) != 7:
+    known = (times[0] is not None, times[1] is not None, times[2] is not None, times[3] is not None)
+    shared = (frame.orientation, frame.pixel_spacing, frame.traits)
+    text = _form_of_slices(frame.layout, shared, known, number=instance_number is not None)
+    if len(own) != 7 + sum(known):
         return _pack_any([frame], instance_number)
     head = () if instance_number is None else (instance_number,)
     return Record(text, _parsed(text).single.pack(*head, *own))
@@ -83,23 +115,25 @@ def _pack_slice(frame: FrameRow, instance_number: int | None) -> Record:
 @lru_cache(maxsize=256)
 def _form_of_slices(
     layout: PixelLayout,
-    orientation: tuple[float, ...] | None,
-    pixel_spacing: tuple[float, ...] | None,
-    dimension_indices: tuple[int, ...] | None,
+    shared: tuple[tuple[float, ...] | None, tuple[float, ...] | None, Traits],
+    known: tuple[bool, bool, bool, bool],
+    *,
     number: bool,
-) -> str | None:
-    if dimension_indices is not None:
-        return None
-    frame = FrameRow(0, (0, 0, 0), orientation, pixel_spacing, 1.0, 0.0, None, 0, 0, layout)
+) -> str:
+    orientation, pixel_spacing, traits = shared
+    timing = Timing(*(0 if is_known else None for is_known in known))
+    frame = FrameRow(0, (0, 0, 0), orientation, pixel_spacing, 1.0, 0.0, None, 0, 0, layout, traits, timing)
     return _pack_any([frame], 0 if number else None).form
 
 
 def _pack_any(frames: Sequence[FrameRow], instance_number: int | None) -> Record:
-    form: dict[str, Any] = {"count": len(frames), "number": instance_number is not None}
-    form |= {"layout": asdict(frames[0].layout), "same": {}, "own": [], "each": {}}
+    traits = {one: number for number, one in enumerate(dict.fromkeys(frame.traits for frame in frames))}
+    form: dict[str, Any] = {"count": len(frames), "version": _VERSION, "number": instance_number is not None}
+    form |= {"layout": asdict(frames[0].layout), "traits": [_told(one) for one in traits]}
+    form |= {"same": {}, "own": [], "each": {}}
     columns: list[tuple[str, list[Any]]] = []
     for name in _FIELDS:
-        values = [getattr(frame, name) for frame in frames]
+        values = _column(frames, name, traits)
         if all(_is_same(value, values[0]) for value in values) and (
             values[0] is None or len(values) > 1 or name not in _OWN
         ):
@@ -113,11 +147,27 @@ def _pack_any(frames: Sequence[FrameRow], instance_number: int | None) -> Record
     return Record(text, _places(_parsed(text), instance_number, columns))
 
 
+def _column(frames: Sequence[FrameRow], name: str, traits: Mapping[Traits, int]) -> list[Any]:
+    if name == _TRAITS:
+        return [traits[frame.traits] for frame in frames]
+    return [getattr(frame.timing if name in _TIMING else frame, name) for frame in frames]
+
+
+def _told(traits: Traits) -> dict[str, Any]:
+    """What is known; all else has its default."""
+    return {name: value for name, value in asdict(traits).items() if value != getattr(UNKNOWN, name)}
+
+
 def unpack(record: Record) -> tuple[int | None, list[FrameRow]]:
     """Give back the Instance Number and the frames."""
     form = _parsed(record.form)
     number, found = _values(form, record.places)
-    return number, [FrameRow(index, *values) for index, values in enumerate(found)]
+    return number, [_frame(index, values, form) for index, values in enumerate(found)]
+
+
+def _frame(index: int, values: tuple[Any, ...], form: _Form) -> FrameRow:
+    everything: Any = (index, *values[:8], form.layout, form.traits[values[12]], Timing(*values[8:12]))
+    return FrameRow(*everything)
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -162,7 +212,7 @@ def _values(form: _Form, places: bytes) -> tuple[int | None, Iterator[tuple[Any,
         columns[name] = list(map(tuple, values)) if width else values
     for name, value in form.same.items():
         columns[name] = [value] * form.count
-    return number, zip(*(columns[name] for name in _FIELDS), [form.layout] * form.count, strict=True)
+    return number, zip(*(columns[name] for name in _FIELDS), strict=True)
 
 
 def _single(form: _Form, places: bytes) -> tuple[int | None, Iterator[tuple[Any, ...]]]:
@@ -173,22 +223,28 @@ def _single(form: _Form, places: bytes) -> tuple[int | None, Iterator[tuple[Any,
         at += max(width, 1)
     for name, each in form.each.items():
         (values[name],) = each
-    return found[0] if form.number else None, iter([(*(values[name] for name in _FIELDS), form.layout)])
+    return found[0] if form.number else None, iter([tuple(values[name] for name in _FIELDS)])
 
 
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> _Form:
     found = json.loads(text)
     if not found["count"]:
-        return _Form(0, False, None, {}, (), {}, struct.Struct("<"))
+        return _Form(0, _VERSION, False, None, {}, (), {}, (), struct.Struct("<"))
     numbers = (f"{max(width, 1)}{'q' if name in _INTEGERS else 'd'}" for name, width in found["own"])
+    version = found.get("version", 1)
+    older = dict.fromkeys(_TIMING) | {_TRAITS: 0} if version == 1 else {}
     return _Form(
         count=found["count"],
+        version=version,
         number=found["number"],
         layout=PixelLayout(**found["layout"]),
-        same={name: _tuple(value) for name, value in found["same"].items()},
+        same={name: _tuple(value) for name, value in found["same"].items()} | older,
         own=tuple((name, width) for name, width in found["own"]),
         each={name: [_tuple(value) for value in values] for name, values in found["each"].items()},
+        traits=tuple(
+            Traits(**{name: _tuple(value) for name, value in one.items()}) for one in found.get("traits", [{}])
+        ),
         single=struct.Struct("<" + "q" * found["number"] + "".join(numbers)),
     )
 

@@ -4,20 +4,19 @@ Single-frame images say so at the top level (Image Plane, PS3.3 C.7.6.2), enhanc
 groups (C.7.6.16), shared by all frames or one item per frame; dose grids by offsets (RT Dose, C.8.8.3).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from pydicom.dataset import Dataset
 
+from researchpacs.dicom.attributes import HeaderLike, items_of, numbers_of
+from researchpacs.dicom.frame_traits import UNKNOWN, UNTIMED, Timing, Traits, timing_of, traits_of
+from researchpacs.dicom.mosaics import mosaic_of
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.dicom.values import reading_quietly
 
-__all__ = ["FrameRow", "frames_of", "numbers_of"]
-
-HeaderLike = Dataset | Mapping[str, Any]
-"""A data set, or its attributes by keyword as `researchpacs.dicom.values` has them."""
+__all__ = ["FrameRow", "frames_of"]
 
 AXIAL = 0.999
 """Cosine between the normal of a plane and the patient's z from which on it is axial."""
@@ -30,7 +29,7 @@ class FrameRow:
     index: int
     """Zero-based in its instance."""
     position: tuple[float, ...] | None
-    """(x, y, z), LPS mm of the centre of the first pixel."""
+    """(x, y, z), LPS mm of the centre of the first pixel; of a mosaic, of its first slice."""
     orientation: tuple[float, ...] | None
     """Six LPS cosines: of increasing column index, then of increasing row index."""
     pixel_spacing: tuple[float, ...] | None
@@ -44,6 +43,8 @@ class FrameRow:
     byte_offset: int | None
     byte_length: int | None
     layout: PixelLayout
+    traits: Traits = UNKNOWN
+    timing: Timing = UNTIMED
 
 
 def frames_of(ds: HeaderLike, layout: PixelLayout | None, ranges: Sequence[tuple[int, int]] | None) -> list[FrameRow]:
@@ -61,12 +62,15 @@ def frames_of(ds: HeaderLike, layout: PixelLayout | None, ranges: Sequence[tuple
     if layout is None:
         return []
     with reading_quietly():
+        shared = next(iter(items_of(ds, "SharedFunctionalGroupsSequence")), None)
+        own = items_of(ds, "PerFrameFunctionalGroupsSequence")
         image = _Image(
             ds=ds,
             layout=layout,
-            shared=next(iter(_items(ds, "SharedFunctionalGroupsSequence")), None),
-            own=_items(ds, "PerFrameFunctionalGroupsSequence"),
+            shared=shared,
+            own=own,
             dose_offsets=_dose_offsets(ds, layout),
+            alike=(traits_of(ds), timing_of(ds)) if shared is None and not own else None,
         )
         return [
             image.frame(index, ranges[index] if ranges is not None and index < len(ranges) else None)
@@ -81,6 +85,8 @@ class _Image:
     shared: HeaderLike | None
     own: Sequence[HeaderLike]
     dose_offsets: np.ndarray | None
+    alike: tuple[Traits, Timing] | None
+    """Of all frames, where no functional groups tell them apart."""
 
     def frame(self, index: int, span: tuple[int, int] | None) -> FrameRow:
         values = self.macro(index, "PixelValueTransformationSequence") or self.ds
@@ -89,9 +95,14 @@ class _Image:
         content = self.macro(index, "FrameContentSequence")
         dimension_indices = None if content is None else numbers_of(content, "DimensionIndexValues")
         orientation = numbers_of(plane, "ImageOrientationPatient", 6)
+        macro = partial(self.macro, index)
+        traits, timing = self.alike or (traits_of(self.ds, macro), timing_of(self.ds, macro))
+        mosaic = mosaic_of(self.ds, self.layout) if self.alike and index == 0 else None
+        if mosaic is not None:
+            traits = replace(traits, tiles=mosaic.tiles, tile_step=mosaic.step)
         return FrameRow(
             index=index,
-            position=self.position(index, orientation),
+            position=self.position(index, orientation) if mosaic is None else mosaic.position,
             orientation=orientation,
             pixel_spacing=numbers_of(measures, "PixelSpacing", 2),
             rescale_slope=_rescale(values, "RescaleSlope", _rescale(self.ds, "DoseGridScaling", 1.0)),
@@ -100,6 +111,8 @@ class _Image:
             byte_offset=None if span is None else span[0],
             byte_length=None if span is None else span[1],
             layout=self.layout,
+            traits=traits,
+            timing=timing,
         )
 
     def position(self, index: int, orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -119,7 +132,7 @@ class _Image:
     def macro(self, index: int, keyword: str) -> HeaderLike | None:
         """The functional group of a frame: its own, else the shared one (C.7.6.16.1.1 allows one of them)."""
         for groups in (*self.own[index : index + 1], self.shared):
-            found = None if groups is None else next(iter(_items(groups, keyword)), None)
+            found = None if groups is None else next(iter(items_of(groups, keyword)), None)
             if found is not None:
                 return found
         return None
@@ -148,24 +161,3 @@ def _rescale(ds: HeaderLike, keyword: str, absent: float) -> float:
     if is_absent:
         return np.nan if "ModalityLUTSequence" in ds else absent
     return (numbers_of(ds, keyword, 1) or (np.nan,))[0]
-
-
-def _items(ds: HeaderLike, keyword: str) -> Sequence[HeaderLike]:
-    try:
-        return ds.get(keyword) or []
-    except Exception:  # a sequence that pydicom cannot read holds nothing to place a frame with
-        return []
-
-
-def numbers_of(ds: HeaderLike, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
-    """The finite numbers of an attribute; None where it is absent, broken, or has another number of values."""
-    try:
-        value: Any = ds.get(keyword)
-        if value is None or value == "":
-            return None
-        # Adding zero makes -0.0 plain zero.
-        numbers = tuple(float(one) + 0.0 for one in np.atleast_1d(np.asarray(value, dtype=float)))
-    except Exception:  # pydicom raises whatever a broken value trips over; `values.read_tags` tells it
-        return None
-    usable = np.isfinite(numbers).all() and len(numbers) == (count or len(numbers))
-    return numbers if usable and numbers else None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from researchpacs.dicom.pixels import PixelLayout
 
-__all__ = ["REASONS", "FrameLike", "Geometry", "blame", "classify"]
+__all__ = ["REASONS", "FrameLike", "Geometry", "blame", "classify", "is_on_grid"]
 
 REASONS = (
     "not_an_image",
@@ -145,3 +145,10 @@ def blame(frames: Sequence[FrameLike]) -> Mapping[str, tuple[int, ...]]:
     from researchpacs.dicom import _stack
 
     return _stack.examine(frames).reasons
+
+
+def is_on_grid(off_mm: float, spacing_mm: float) -> bool:
+    """Whether a slice so far from its place on a grid of that spacing still is at it, as in a uniform volume."""
+    from researchpacs.dicom import _stack
+
+    return off_mm <= _stack.grid_tolerance(spacing_mm)

@@ -5,7 +5,7 @@ from researchpacs.volume.convert import from_sitk
 from researchpacs.volume.coordinates import as_volume, restore
 from researchpacs.volume.frame import PatientFrame, frame_of
 from researchpacs.volume.index import AxisIndex
-from researchpacs.volume.open import open_volume
+from researchpacs.volume.open import open_volume, open_volumes
 from researchpacs.volume.plan import Plan, plan
 from researchpacs.volume.read import read_volume
 
@@ -18,6 +18,7 @@ __all__ = [
     "frame_of",
     "from_sitk",
     "open_volume",
+    "open_volumes",
     "plan",
     "read_volume",
     "restore",

@@ -2,10 +2,10 @@
 
 import json
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from researchpacs.dicom.geometry import Geometry
-from researchpacs.model import SeriesSource
+from researchpacs.model import Frame, SeriesSource
 
 __all__ = ["attributes_of", "describe", "text"]
 
@@ -30,19 +30,33 @@ def text(attributes: Mapping[str, object], keyword: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def describe(uid: str, attributes: Mapping[str, object], geometry: Geometry, *, rescale: bool) -> Mapping[str, object]:
+def describe(
+    uid: str, attributes: Mapping[str, object], frames: Sequence[Frame], geometry: Geometry, *, rescale: bool
+) -> Mapping[str, object]:
     """Give the attributes of the DataArray; no geometry among them, for that is in the coordinates."""
     described: dict[str, object] = {
         "Modality": text(attributes, "Modality"),
         "SeriesInstanceUID": uid,
         "StudyInstanceUID": text(attributes, "StudyInstanceUID"),
         "units": _units(attributes) if rescale else "stored value",
-        "history": ("opened: one slice" if geometry.reasons else "opened: uniform",),
+        "history": (_opened(geometry),),
     }
+    photometric = {frame.layout.photometric_interpretation for frame in frames}
+    if photometric == {"MONOCHROME1"}:
+        described["PhotometricInterpretation"] = "MONOCHROME1"
+    component = {frame.traits.component for frame in frames}
+    if len(component) == 1 and component != {""}:
+        (described["ComplexImageComponent"],) = component
     padding = attributes.get("PixelPaddingValue")
     if isinstance(padding, int | float):
         described["stored_padding_value"] = padding
     return described
+
+
+def _opened(geometry: Geometry) -> str:
+    if geometry.reasons == ("single_slice",):
+        return "opened: one slice"
+    return f"opened as it is: {', '.join(geometry.reasons)}" if geometry.reasons else "opened: uniform"
 
 
 def _units(attributes: Mapping[str, object]) -> str:

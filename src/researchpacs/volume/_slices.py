@@ -1,4 +1,4 @@
-"""One slice of a volume: from bytes in a file to values in a preallocated array.
+"""One frame of a volume, mostly a slice: from bytes in a file to values in a preallocated array.
 
 A `Slice` is what a dask task carries: plain, picklable data; never an open file, a dataset or a connection.
 """
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from researchpacs.dicom.mosaics import tile_layout
 from researchpacs.dicom.pixels import PixelLayout, decode_frame, decode_instance, stored_dtype
 from researchpacs.errors import AccessError, ConflictError, NotFoundError, PixelDataError
 from researchpacs.model import Location, SeriesSource
 from researchpacs.volume.plan import Plan
 
-__all__ = ["Slice", "fill", "slices_of"]
+__all__ = ["Slice", "fill", "frame_shape", "slices_of"]
 
 LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 """Implicit and Explicit VR Little Endian: pixels stand in the file as they stand in memory here."""
@@ -27,7 +28,7 @@ LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Where one slice is and what its bytes mean."""
+    """Where one frame is and what its bytes mean."""
 
     location: Location
     frame_index: int
@@ -36,12 +37,16 @@ class Slice:
     layout: PixelLayout
     slope: float
     intercept: float
+    tiles: tuple[int, ...] | None = None
+    """Of a mosaic: the tile of each slice, row by row from the top left."""
 
 
 def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
-    """Ask the series where the planned frames are, (slices,), in the order of the plan."""
+    """Ask the series where the planned frames are, in the order of the plan."""
     uids = tuple(dict.fromkeys(frame.sop_uid for frame in planned.frames))
     located = dict(zip(uids, series.locate(uids), strict=True))
+    colour = len(planned.frames) > 0 and planned.frames[0].layout.samples_per_pixel > 1
+    rescale = planned.rescale and not colour
     return tuple(
         Slice(
             location=located[frame.sop_uid],
@@ -49,17 +54,33 @@ def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
             byte_offset=frame.byte_offset,
             byte_length=frame.byte_length,
             layout=frame.layout,
-            slope=frame.rescale_slope if planned.rescale else 1.0,
-            intercept=frame.rescale_intercept if planned.rescale else 0.0,
+            slope=frame.rescale_slope if rescale else 1.0,
+            intercept=frame.rescale_intercept if rescale else 0.0,
+            tiles=planned.tiles,
         )
         for frame in planned.frames
     )
 
 
-def fill(piece: Slice, out: NDArray[Any]) -> None:
-    """Read, decode and rescale one slice into `out`, (rows, columns), C-contiguous.
+def frame_shape(piece: Slice) -> tuple[int, ...]:
+    """Tell what `fill` fills: (rows, columns), of colour (rows, columns, 3), of a mosaic (slices, rows, columns)."""
+    if piece.tiles is None:
+        return piece.layout.frame_shape
+    tile = tile_layout(piece.layout, len(piece.tiles))
+    return (len(piece.tiles), tile.rows, tile.columns)
 
-    Uncompressed pixels of the size of `out`'s are read straight into it: no copy of the slice is made.
+
+def fill(piece: Slice, out: NDArray[Any]) -> None:
+    """Read, decode and rescale one frame into `out`, C-contiguous.
+
+    Uncompressed grey pixels of the size of `out`'s are read straight into it: no copy of the frame is made.
+
+    Parameters
+    ----------
+    piece
+        What to read.
+    out
+        Of the shape that `frame_shape` gives.
 
     Raises
     ------
@@ -79,9 +100,19 @@ def fill(piece: Slice, out: NDArray[Any]) -> None:
         opened = _opened(piece.location)
     with opened as file:
         stored = _read_array(file, piece, out) if _stands_as_in_memory(piece) else _decode(file, piece)
+    if piece.tiles is not None:
+        stored = _untiled(stored, piece.tiles, out)
     if stored.shape != out.shape:
         raise PixelDataError(f"{_name(piece)} decoded to {stored.shape} pixels; expected {out.shape}")
     _rescale(stored, piece, out)
+
+
+def _untiled(image: NDArray[Any], tiles: tuple[int, ...], out: NDArray[Any]) -> NDArray[Any]:
+    """Cut a mosaic, (rows, columns), into its slices."""
+    rows, columns = out.shape[1:]
+    across = image.shape[1] // columns
+    cut = [image[t // across * rows :, t % across * columns :][:rows, :columns] for t in tiles]
+    return np.stack(cut)
 
 
 def _fetched(piece: Slice) -> tuple[Slice, bytes]:
@@ -131,6 +162,9 @@ def _stands_as_in_memory(piece: Slice) -> bool:
         piece.byte_offset is not None
         and layout.transfer_syntax_uid in LITTLE_ENDIAN
         and layout.pixel_keyword == "PixelData"
+        and layout.samples_per_pixel == 1
+        and layout.bits_allocated >= 8
+        and piece.tiles is None
         and layout.highest_bit == layout.bits_stored - 1
         and sys.byteorder == "little"
     )

@@ -4,18 +4,19 @@ Axes are (z, y, x) = (slice, row, column) of the array, not anatomy. Nothing but
 spacing and directions are derived from them at each call, so they hold after slicing, striding and flipping.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from researchpacs.dicom.stacks import Dimension
 from researchpacs.errors import GeometryError
 from researchpacs.volume.frame import AXES, FRAME, PatientFrame, frame_of
 from researchpacs.volume.index import AxisIndex, even_step
 
-__all__ = ["affine_lps", "as_volume", "restore", "steps"]
+__all__ = ["affine_lps", "as_volume", "dims_of", "named", "restore", "steps"]
 
 DIGITS = 4
 """Coordinates in mm are rounded to this: at most 8.7e-5 mm off, and equal again after a float32 NIfTI."""
@@ -28,13 +29,15 @@ def as_volume(
     *,
     attrs: Mapping[Any, Any] | None = None,
     spacing_z_known: bool = True,
+    offsets_mm: Sequence[float] | None = None,
+    leading: Sequence[Dimension] = (),
 ) -> xr.DataArray:
     """Give an array its place in the patient.
 
     Parameters
     ----------
     data
-        (slices, rows, columns), numpy or dask.
+        (slices, rows, columns), numpy or dask; leading dimensions before, colour behind.
     affine_lps
         (4, 4): voxel index (z, y, x, 1) to LPS mm; any invertible one, also left-handed or sheared.
     frame_of_reference_uid
@@ -43,11 +46,16 @@ def as_volume(
         Attributes of the result.
     spacing_z_known
         False for a single slice: the length of the affine's z column then means nothing and is not kept.
+    offsets_mm
+        Of uneven slices, along z from the first one: such a volume has no affine.
+    leading
+        What the leading dimensions are.
 
     Returns
     -------
     vol
-        Dimensions (z, y, x), coordinates in mm that ascend, a scalar coordinate ``frame``.
+        Dimensions (leading..., z, y, x), of colour followed by ``rgb``; coordinates in mm that ascend, a scalar
+        coordinate ``frame``.
 
     Raises
     ------
@@ -61,16 +69,27 @@ def as_volume(
     frame = PatientFrame.of(affine[:3, :3] / lengths, frame_of_reference_uid)
     # D^-1 p, not D^T p: only the inverse holds for a tilt and for cosines as rounded in headers.
     first = np.linalg.solve(frame.matrix, affine[:3, 3])
-    coords: dict[Hashable, Any] = {FRAME: frame.coordinate()}
-    for axis, start, length, count in zip(AXES, first, lengths, data.shape, strict=True):
-        values = np.round(start + length * np.arange(count), DIGITS) + 0.0
-        coords[axis] = (axis, values, {"units": "mm"})
-    vol = xr.DataArray(data, dims=AXES, coords=coords, attrs=attrs)
+    coords: dict[Hashable, Any] = {FRAME: frame.coordinate()} | named(leading)
+    for axis, start, length, count in zip(AXES, first, lengths, data.shape[len(leading) :], strict=False):
+        along = length * np.arange(count) if axis != "z" or offsets_mm is None else np.array(offsets_mm)
+        coords[axis] = (axis, np.round(start + along, DIGITS) + 0.0, {"units": "mm"})
+    vol = xr.DataArray(data, dims=dims_of(data.ndim, leading), coords=coords, attrs=attrs)
     vol.name = None  # xarray would take that of a dask array
     known: list[float | None] = [float(length) for length in lengths]
-    if not spacing_z_known:
+    if not spacing_z_known or offsets_mm is not None:
         known[0] = None
     return _indexed(vol, frame, dict(zip(AXES, known, strict=True)))
+
+
+def dims_of(count: int, leading: Sequence[Dimension] = ()) -> tuple[str, ...]:
+    """Name the dimensions of an array of voxels that has so many."""
+    names = (*(dimension.name for dimension in leading), *AXES)
+    return (*names, "rgb") if count > len(names) else names
+
+
+def named(leading: Sequence[Dimension]) -> dict[Hashable, Any]:
+    """Give the coordinates of leading dimensions."""
+    return {one.name: (one.name, np.array(one.values), {"units": one.units} if one.units else {}) for one in leading}
 
 
 def restore(vol: xr.DataArray) -> xr.DataArray:

@@ -1,22 +1,24 @@
-"""A series as a frozen plan: which frames, in which order, where in the patient, as which type. No file is opened."""
+"""A series as frozen plans: which frames, in which order, where in the patient, as which type. No file is opened."""
 
 import hashlib
-from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from researchpacs.dicom.geometry import blame, classify
-from researchpacs.dicom.pixels import PixelLayout, stored_dtype
-from researchpacs.errors import GeometryError, InvalidInputError, PixelDataError, UnsupportedError
+from researchpacs.dicom.geometry import Geometry, classify
+from researchpacs.dicom.stacks import Dimension, Part, geometry_of, split
+from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume._attributes import attributes_of, describe, text
-from researchpacs.volume._refusal import refusal
+from researchpacs.volume._layouts import require_known_values, values_dtype
+from researchpacs.volume._refusal import refusal, refusal_of_parts
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "plans"]
 
 Affine = tuple[tuple[float, ...], ...]
+
+_REPAIRABLE = frozenset({"gantry_tilt", "missing_slices", "nonuniform_spacing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,44 +28,141 @@ class Plan:
     series_uid: str
     frame_of_reference_uid: str
     frames: tuple[Frame, ...]
-    """Sorted along +normal."""
-    shape: tuple[int, int, int]
-    """Slices, rows, columns."""
-    affine_lps: Affine
-    """(4, 4): voxel index (z, y, x, 1) to LPS mm; for a single slice the z column is the unit normal."""
+    """In the order of (dimensions..., slices), slices along +normal; mosaics have all slices in a frame."""
+    dimensions: tuple[Dimension, ...]
+    """That lead; none for a plain volume."""
+    shape: tuple[int, ...]
+    """(dimensions..., slices, rows, columns), of colour followed by 3."""
+    affine_lps: Affine | None
+    """(4, 4): voxel index (z, y, x, 1) to LPS mm; for a single slice the z column is the unit normal; None where the
+    slices are on no line."""
     spacing_z_known: bool
     """False for a single slice."""
+    offsets_mm: tuple[float, ...] | None
+    """Of the slices along the z axis from the first one, where they are uneven."""
+    tiles: tuple[int, ...] | None
+    """Of mosaics: which tile each slice is."""
     dtype: str
     """Of the volume: after the rescale, or as stored."""
     rescale: bool
+    repair: bool
+    """Whether the stack is resampled onto a regular grid with right angles once it is there."""
     attrs: Mapping[str, object]
     """Of the DataArray."""
 
 
 def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> Plan:
-    """Check a series and decide how it becomes a volume.
+    """Check a series and decide how it becomes one volume.
 
     Parameters
     ----------
     series
         A handle, or whatever else gives frames.
     on_irregular
-        ``"raise"``; ``"keep"`` and ``"repair"`` are not there yet.
+        ``"raise"``, ``"keep"`` or ``"repair"``, as `researchpacs.open_volume` has it.
     rescale
         Apply Rescale Slope and Intercept, frame by frame (PS3.3 C.11.1).
 
     Raises
     ------
     GeometryError
-        The frames are not one uniform stack; has the reasons and the slices to blame.
+        The frames are not one uniform volume; has the reasons and the slices to blame.
     UnsupportedError
-        Colour, segmentations of one bit a pixel, mosaics, and irregular stacks that should be kept or repaired.
+        Palettes and Modality LUTs.
     PixelDataError
         The header describes pixels that cannot be.
     InvalidInputError
         What was given is no series, or `on_irregular` is none of the three.
     """
-    _require_policy(on_irregular)
+    _require_arguments(series, on_irregular, rescale)
+    given = series.frames()
+    parts = split(given)
+    if len(parts) == 1:
+        return _planned(series, given, parts[0], on_irregular, rescale=rescale)
+    if on_irregular == "keep" and len({frame.layout.frame_shape for frame in given}) == 1:
+        return _planned(series, given, _heap(given, geometry_of(given, parts)), on_irregular, rescale=rescale)
+    raise refusal_of_parts(series.uid, given, parts)
+
+
+def plans(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> tuple[Plan, ...]:
+    """Decide how each part of a series becomes a volume; arguments and errors as for `plan`."""
+    _require_arguments(series, on_irregular, rescale)
+    given = series.frames()
+    parts = split(given)
+    if not parts:
+        raise refusal_of_parts(series.uid, given, parts)
+    return tuple(_planned(series, given, part, on_irregular, rescale=rescale) for part in parts)
+
+
+def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregular: str, *, rescale: bool) -> Plan:
+    geometry = part.geometry
+    is_regular = geometry.is_volume
+    is_repaired = on_irregular == "repair" and not is_regular
+    if not (is_regular or on_irregular == "keep" or (is_repaired and set(geometry.reasons) <= _REPAIRABLE)):
+        raise refusal(series.uid, geometry, part.blamed, on_irregular=on_irregular)
+    if len({given[k].layout.frame_shape for k in part.order}) != 1:
+        raise refusal(series.uid, geometry, part.blamed, on_irregular=on_irregular)
+    attributes = attributes_of(series)
+    frames = tuple(given[k] for k in part.order)
+    require_known_values(series.uid, frames, attributes, rescale=rescale)
+    told = frames[0].traits.frame_of_reference_uid or text(attributes, "FrameOfReferenceUID")
+    colour = frames[0].layout.frame_shape[2:]
+    affine, offsets = _placed(part, frames)
+    return Plan(
+        series_uid=series.uid,
+        frame_of_reference_uid=told or _own_frame_of_reference(series.uid),
+        frames=frames,
+        dimensions=part.dimensions,
+        shape=(*(len(dimension.values) for dimension in part.dimensions), *geometry.shape, *colour),
+        affine_lps=affine,
+        spacing_z_known="single_slice" not in geometry.reasons,
+        offsets_mm=offsets,
+        tiles=part.tiles,
+        dtype=values_dtype(frames, rescale=rescale).str,
+        rescale=rescale,
+        repair=is_repaired,
+        attrs=describe(series.uid, attributes, frames, geometry, rescale=rescale),
+    )
+
+
+def _placed(part: Part, frames: Sequence[Frame]) -> tuple[Affine | None, tuple[float, ...] | None]:
+    """Give the affine of a part; of uneven slices one along their line, and how far along it each is."""
+    geometry = part.geometry
+    if geometry.affine_lps is not None:
+        return geometry.affine_lps, None
+    if geometry.reasons == ("single_slice",):
+        first = frames[0]
+        return _affine(first, np.cross(*np.reshape(first.orientation or (), (2, 3)))), None
+    if part.step is None or not set(geometry.reasons) <= _REPAIRABLE:
+        return None, None
+    positions = np.array([frame.position for frame in frames[: geometry.shape[0]]], np.float64)
+    step = np.array(part.step)
+    offsets = (positions - positions[0]) @ step / np.linalg.norm(step)
+    return _affine(frames[0], step), tuple(offsets.tolist())
+
+
+def _affine(frame: Frame, step: np.ndarray) -> Affine:
+    """Lay the axes at the first pixel of a frame; a step without a known length is the unit normal."""
+    if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
+        raise GeometryError("a slice without a place cannot be opened", reasons=("no_position",))
+    axes = np.reshape(frame.orientation, (2, 3))
+    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    affine = np.eye(4)
+    affine[:3] = np.column_stack(
+        [step, axes[1] * frame.pixel_spacing[0], axes[0] * frame.pixel_spacing[1], frame.position]
+    )
+    return tuple(map(tuple, affine.tolist()))
+
+
+def _heap(given: Sequence[Frame], whole: Geometry) -> Part:
+    """All frames of a series in one stack, though they are several: without a place."""
+    order = classify(given)[1]
+    return Part(replace(whole, shape=(len(given), *whole.shape[1:])), order, (), {})
+
+
+def _require_arguments(series: SeriesSource, on_irregular: str, rescale: object) -> None:
+    if on_irregular not in ("raise", "keep", "repair"):
+        raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
     if not isinstance(rescale, bool):
         raise InvalidInputError(f"rescale={rescale!r}: expected True or False")
     if not all(hasattr(series, name) for name in ("uid", "attributes", "frames", "locate")):
@@ -71,119 +170,8 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
             f"a volume is opened from a series, not from {type(series).__name__}: "
             "take one from pacs.search('series', ...) or pacs.series(uid); files are ingested first"
         )
-    given = series.frames()
-    attributes = attributes_of(series)
-    geometry, order = classify(given)
-    if not geometry.is_volume:
-        raise refusal(series.uid, geometry, blame(given))
-    _require_one_frame_of_reference(series.uid, attributes)
-    frames = tuple(given[k] for k in order)
-    layouts = tuple(dict.fromkeys(frame.layout for frame in frames))
-    _require_one_value_per_pixel(series.uid, layouts)
-    _require_known_values(series.uid, frames, attributes, rescale=rescale)
-    stored = np.result_type(*map(stored_dtype, layouts))
-    return Plan(
-        series_uid=series.uid,
-        frame_of_reference_uid=text(attributes, "FrameOfReferenceUID") or _own_frame_of_reference(series.uid),
-        frames=frames,
-        shape=geometry.shape,
-        affine_lps=geometry.affine_lps or _single_slice_affine(frames[0]),
-        spacing_z_known=geometry.affine_lps is not None,
-        dtype=(rescaled_dtype(frames) if rescale else stored).str,
-        rescale=rescale,
-        attrs=describe(series.uid, attributes, geometry, rescale=rescale),
-    )
-
-
-def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
-    """Give the type that holds every rescaled value.
-
-    Integral slopes and intercepts keep int16, int32 where that is needed, int64 where 32 stored bits need it; all
-    others give float32, double float pixels float64.
-    """
-    low, high = 0, 0
-    for layout, slope, intercept in {(u.layout, u.rescale_slope, u.rescale_intercept) for u in frames}:
-        if layout.pixel_keyword == "DoubleFloatPixelData":
-            return np.dtype(np.float64)
-        if layout.pixel_keyword != "PixelData" or not (slope.is_integer() and intercept.is_integer()):
-            return np.dtype(np.float32)
-        ends = [value * int(slope) + int(intercept) for value in stored_range(layout)]
-        low, high = min(low, *ends), max(high, *ends)
-    for kind in (np.int16, np.int32, np.int64):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return np.dtype(kind)
-    return np.dtype(np.float64)
-
-
-def stored_range(layout: PixelLayout) -> tuple[int, int]:
-    """Give the smallest and largest integer that Bits Stored can hold."""
-    bits = layout.bits_stored
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if layout.pixel_representation else (0, (1 << bits) - 1)
-
-
-def _require_policy(on_irregular: str) -> None:
-    if on_irregular in ("keep", "repair"):
-        raise UnsupportedError(f"on_irregular={on_irregular!r} comes with a later version; this one has 'raise' only")
-    if on_irregular != "raise":
-        raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
-
-
-def _require_one_frame_of_reference(uid: str, attributes: ChainMap[str, object]) -> None:
-    columns, *common = attributes.maps
-    if common and text(columns, "FrameOfReferenceUID") and "FrameOfReferenceUID" not in common[0]:
-        raise GeometryError(
-            f"series ...{uid[-8:]} has images in different Frames of Reference, or some in none: where these are to "
-            "each other is not known",
-            reasons=("multiple_stacks",),
-            series_uid=uid,
-        )
-
-
-def _require_one_value_per_pixel(uid: str, layouts: Iterable[PixelLayout]) -> None:
-    series = f"series ...{uid[-8:]}"
-    for layout in layouts:
-        if layout.samples_per_pixel != 1 or layout.photometric_interpretation == "PALETTE COLOR":
-            raise UnsupportedError(
-                f"{series} is in colour ({layout.photometric_interpretation}), and a volume has one value per voxel; "
-                "open_frames, which opens colour, comes with a later version"
-            )
-        if layout.bits_allocated == 1:
-            raise UnsupportedError(f"{series} is a segmentation of one bit per pixel; those come with a later version")
-
-
-def _require_known_values(
-    uid: str, frames: Sequence[Frame], attributes: Mapping[str, object], *, rescale: bool
-) -> None:
-    series = f"series ...{uid[-8:]}"
-    if "MOSAIC" in str(attributes.get("ImageType", "")):
-        raise UnsupportedError(
-            f"{series} holds mosaics, many slices tiled in one image; they come with a later version"
-        )
-    if rescale and "ModalityLUTSequence" in attributes:
-        raise UnsupportedError(
-            f"{series} maps its values by a table (Modality LUT), which comes with a later version; "
-            "rescale=False gives the stored values"
-        )
-    numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames])
-    if rescale and (not np.isfinite(numbers).all() or not numbers[:, 0].all()):
-        raise PixelDataError(
-            f"{series} has slices whose RescaleSlope or RescaleIntercept is zero, not a number, or a table; "
-            "rescale=False gives the stored values"
-        )
 
 
 def _own_frame_of_reference(series_uid: str) -> str:
     """Make up a Frame of Reference for a series that names none: nothing else may seem to share it (PS3.5 B.2)."""
     return f"2.25.{int(hashlib.sha256(series_uid.encode()).hexdigest()[:32], 16)}"
-
-
-def _single_slice_affine(frame: Frame) -> Affine:
-    if frame.position is None or frame.orientation is None or frame.pixel_spacing is None:
-        raise GeometryError("a slice without a place cannot be opened", reasons=("no_position",))
-    axes = np.reshape(frame.orientation, (2, 3))
-    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    down, right = axes[1] * frame.pixel_spacing[0], axes[0] * frame.pixel_spacing[1]
-    normal = np.cross(axes[0], axes[1])
-    affine = np.eye(4)
-    affine[:3] = np.column_stack([normal / np.linalg.norm(normal), down, right, frame.position])
-    return tuple(map(tuple, affine.tolist()))

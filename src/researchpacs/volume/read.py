@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from researchpacs.model import SeriesSource
-from researchpacs.volume._slices import Slice, fill, slices_of
-from researchpacs.volume.coordinates import as_volume
+from researchpacs.volume._finished import finished
+from researchpacs.volume._slices import Slice, fill, frame_shape, slices_of
 from researchpacs.volume.plan import plan
 
 __all__ = ["read_volume"]
@@ -22,34 +22,35 @@ _RUN = 16
 
 
 def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> xr.DataArray:
-    """Read a uniform series as a volume in memory.
+    """Read a series as a volume in memory.
 
     Parameters
     ----------
-    series
-        A handle of a CT, MR, PET or other series of one value per pixel.
-    on_irregular
-        ``"raise"``; ``"keep"`` and ``"repair"`` come with a later version.
-    rescale
-        Give rescaled values, such as HU; else stored ones.
+    series, on_irregular, rescale
+        As for `open_volume`.
 
     Returns
     -------
     vol
-        numpy data, dimensions (z, y, x), coordinates in mm; see `open_volume`.
+        numpy data; dimensions and coordinates as `open_volume` gives them.
 
     Raises
     ------
     GeometryError
-        The frames are not one uniform stack; `reasons` and `slices` say why.
+        The frames are not one uniform stack, or several; `reasons` and `slices` say why.
     PixelDataError
         Pixels cannot be read or decoded.
     UnsupportedError
-        Colour, mosaics, one bit per pixel.
+        Palettes, Modality LUTs.
     """
     planned = plan(series, on_irregular=on_irregular, rescale=rescale)
     pieces = slices_of(planned, series)
     data = np.empty(planned.shape, planned.dtype)
+    _fill_all(pieces, data.reshape(len(pieces), *frame_shape(pieces[0])))
+    return finished(planned, data)
+
+
+def _fill_all(pieces: Sequence[Slice], planes: NDArray[Any]) -> None:
     # Reads and codecs release the GIL. Slices are few hundred KB, so more threads than cores bring nothing, unless they
     # wait for a server.
     remote = any(piece.location.url is not None for piece in pieces)
@@ -58,18 +59,11 @@ def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: b
     starts = range(0, len(pieces), run)
     with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
-            for _ in pool.map(_fill_run, (pieces[k : k + run] for k in starts), (data[k : k + run] for k in starts)):
+            for _ in pool.map(_fill_run, (pieces[k : k + run] for k in starts), (planes[k : k + run] for k in starts)):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return as_volume(
-        data,
-        planned.affine_lps,
-        planned.frame_of_reference_uid,
-        attrs=planned.attrs,
-        spacing_z_known=planned.spacing_z_known,
-    )
 
 
 def _fill_run(pieces: Sequence[Slice], out: NDArray[Any]) -> None:

@@ -1,0 +1,185 @@
+"""The arithmetic behind `researchpacs.dicom.stacks`: frames as arrays, grouped, then ordered where they repeat."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from researchpacs.dicom import _stack
+from researchpacs.dicom._repeats import Repeats, complete_stacks, resolve
+from researchpacs.dicom.mosaics import tiles_of
+from researchpacs.dicom.stacks import Dimension, Part, StackedFrame
+
+if TYPE_CHECKING:
+    from researchpacs.dicom.geometry import FrameLike
+
+__all__ = ["split"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_MOST_ORIENTATIONS = 512
+"""More are not compared with each other: that would take time by their square."""
+_LAST = 2**31
+
+
+@dataclass(slots=True)
+class _Table:
+    """All frames as arrays, (n, ...)."""
+
+    frames: Sequence[StackedFrame]
+    positions: Floats
+    orientations: Floats
+    placed: NDArray[np.bool_]
+
+
+def split(frames: Sequence[StackedFrame]) -> tuple[Part, ...]:
+    """Do the work of `researchpacs.dicom.stacks.split`."""
+    positions = _stack.rows_of([frame.position for frame in frames], 3)
+    orientations = _stack.rows_of([frame.orientation for frame in frames], 6)
+    pixel_spacings = _stack.rows_of([frame.pixel_spacing for frame in frames], 2)
+    placed = _stack.are_placed(positions, orientations, pixel_spacings)
+    table = _Table(frames, positions, orientations, placed)
+    parts = [part for group in _grids(table, pixel_spacings) for part in _parts_of(table, group)]
+    return tuple(sorted(parts, key=lambda part: min(_rank(frames[k]) for k in part.order)))
+
+
+def _rank(frame: StackedFrame) -> tuple[int, str, int]:
+    number = frame.instance_number
+    return (_LAST if number is None else number, frame.sop_uid, frame.index)
+
+
+def _grids(table: _Table, pixel_spacings: Floats) -> Iterator[Indices]:
+    """Frames that may share a grid: what else they are keeps them apart only where that is needed."""
+    turned = _directions(table)
+    spacings = np.where(table.placed[:, None], pixel_spacings, 0).round(6).tolist()
+    grids: dict[tuple[Any, ...], dict[tuple[str, str], list[int]]] = {}
+    for k, frame in enumerate(table.frames):
+        traits, layout = frame.traits, frame.layout
+        size = (layout.rows, layout.columns, layout.samples_per_pixel) if layout else None
+        grid = (turned[k], *spacings[k], size, traits.frame_of_reference_uid, traits.component, traits.segment)
+        kind = (traits.image_type, traits.stack_id)
+        grids.setdefault((*grid, _tile_key(frame)), {}).setdefault(kind, []).append(k)
+    for kinds in grids.values():
+        yield from _kinds(table, [np.array(one) for one in kinds.values()])
+
+
+def _tile_key(frame: StackedFrame) -> tuple[object, ...] | None:
+    """Mosaics belong together where each of their slices does."""
+    tiles, step = frame.traits.tiles, frame.traits.tile_step
+    return None if tiles is None or step is None else (tiles, *np.round(step, 4), *np.round(frame.position or (), 3))
+
+
+def _directions(table: _Table) -> list[int]:
+    """A number for each frame, the same for those whose planes are parallel within the tolerance; -1 for no place."""
+    found = np.full(len(table.frames), -1)
+    at = np.flatnonzero(table.placed)
+    if at.size:
+        rounded, inverse = np.unique(table.orientations[at].round(4), axis=0, return_inverse=True)
+        same = np.arange(len(rounded))
+        if len(rounded) <= _MOST_ORIENTATIONS:
+            for k in range(len(rounded)):
+                if same[k] == k:
+                    near = ~_stack.are_turned(rounded[k:])
+                    same[k:][near & (same[k:] == np.arange(k, len(rounded)))] = k
+        found[at] = same[inverse.ravel()]
+    numbers: list[int] = found.tolist()
+    return numbers
+
+
+def _kinds(table: _Table, kinds: Sequence[Indices]) -> Iterator[Indices]:
+    """Keep image types and stacks apart, unless they are one regular stack only together, or end to end."""
+    union = np.concatenate(kinds)
+    if len(kinds) == 1 or not table.placed[union].all():
+        yield from kinds
+        return
+    if not _is_regular(table, union) or (all(_is_regular(table, kind) for kind in kinds) and _overlap(table, kinds)):
+        yield from kinds
+        return
+    yield union
+
+
+def _is_regular(table: _Table, at: Indices) -> bool:
+    found = _stack.examine([table.frames[k] for k in at])
+    return len(at) > 1 and not set(found.reasons) - {"gantry_tilt"}
+
+
+def _overlap(table: _Table, kinds: Sequence[Indices]) -> bool:
+    normal = _stack.normals_of(table.orientations[kinds[0][:1]])[0]
+    along = [table.positions[kind] @ normal for kind in kinds]
+    ends = sorted((float(one.min()), float(one.max())) for one in along)
+    return any(low < high for (_, high), (low, _) in pairwise(ends))
+
+
+def _parts_of(table: _Table, at: Indices) -> Iterator[Part]:
+    """Make the parts of frames that share a grid."""
+    cells = _cells(table, at)
+    if cells is None or cells.max() == len(at) - 1:
+        yield _single(table, at)
+        return
+    repeats = Repeats.of([table.frames[k] for k in at], cells)
+    for chosen in complete_stacks(repeats):
+        resolved = resolve(repeats.take(chosen))
+        if resolved is None:
+            yield _single(table, at[chosen])
+        else:
+            dimensions, order = resolved
+            yield _several(table, at[chosen][order], dimensions)
+
+
+def _cells(table: _Table, at: Indices) -> Indices | None:
+    """Number the positions along the normal, (n,); None for frames without a place or beside each other."""
+    if not table.placed[at].all():
+        return None
+    normal = _stack.normals_of(table.orientations[at[:1]])[0]
+    along = table.positions[at] @ normal
+    order = np.argsort(along, kind="stable")
+    starts = _stack.starts_of(along[order])
+    cells = np.empty(len(at), np.intp)
+    cells[order] = np.cumsum(starts) - 1
+    first = np.empty(len(at), np.intp)
+    first[order] = order[np.flatnonzero(starts)][cells[order]]
+    beside = np.linalg.norm(table.positions[at] - table.positions[at[first]], axis=1)
+    return cells if (beside <= _stack.same_mm(along[order])).all() else None
+
+
+def _single(table: _Table, at: Indices) -> Part:
+    if table.frames[at[0]].traits.tiles and len(at) == 1:
+        return _several(table, at, ())
+    stack = _stack.examine([table.frames[k] for k in at])
+    order = tuple(at[stack.order].tolist())
+    return Part(_stack.geometry_of(stack), order, (), stack.reasons, _step(stack), _orientation(stack))
+
+
+def _several(table: _Table, at: Indices, dimensions: tuple[Dimension, ...]) -> Part:
+    """`at` has the stacks one after another, each along +normal; the first one stands for all."""
+    slices = len(at)
+    for dimension in dimensions:
+        slices //= len(dimension.values)
+    planes: Sequence[FrameLike] = [table.frames[k] for k in at[:slices]]
+    is_mosaic = bool(slices == 1 and table.frames[at[0]].traits.tiles)
+    if is_mosaic:
+        planes = tiles_of(table.frames[at[0]])
+    stack = _stack.examine(planes)
+    tiles = tuple(stack.order.tolist()) if is_mosaic else None
+    return Part(
+        _stack.geometry_of(stack),
+        tuple(at.tolist()),
+        dimensions,
+        stack.reasons,
+        _step(stack),
+        _orientation(stack),
+        tiles,
+    )
+
+
+def _step(stack: _stack.Stack) -> tuple[float, float, float] | None:
+    return None if stack.step is None else (float(stack.step[0]), float(stack.step[1]), float(stack.step[2]))
+
+
+def _orientation(stack: _stack.Stack) -> tuple[float, ...] | None:
+    placed = len(stack.orientations) > 0 and "no_position" not in stack.reasons
+    return tuple(stack.orientations[0].tolist()) if placed else None

@@ -1,0 +1,77 @@
+"""Which types hold the values of frames, stored and rescaled; and which frames have values that a volume can hold."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from researchpacs.dicom.pixels import PixelLayout, stored_dtype
+from researchpacs.errors import PixelDataError, UnsupportedError
+from researchpacs.model import Frame
+
+__all__ = ["require_known_values", "rescaled_dtype", "stored_range", "values_dtype"]
+
+
+def values_dtype(frames: Sequence[Frame], *, rescale: bool) -> np.dtype[np.generic]:
+    """Give the type of a volume of frames; colour and single bits have nothing to rescale."""
+    layouts = tuple(dict.fromkeys(frame.layout for frame in frames))
+    if not rescale or any(layout.samples_per_pixel > 1 or layout.bits_allocated == 1 for layout in layouts):
+        return np.result_type(*map(stored_dtype, layouts))
+    return rescaled_dtype(frames)
+
+
+def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
+    """Give the type that holds every rescaled value.
+
+    Integral slopes and intercepts keep int16, int32 where that is needed, int64 where 32 stored bits need it; all
+    others give float32, double float pixels float64.
+    """
+    low, high = 0, 0
+    for layout, slope, intercept in {(u.layout, u.rescale_slope, u.rescale_intercept) for u in frames}:
+        if layout.pixel_keyword == "DoubleFloatPixelData":
+            return np.dtype(np.float64)
+        if layout.pixel_keyword != "PixelData" or not (slope.is_integer() and intercept.is_integer()):
+            return np.dtype(np.float32)
+        ends = [value * int(slope) + int(intercept) for value in stored_range(layout)]
+        low, high = min(low, *ends), max(high, *ends)
+    for kind in (np.int16, np.int32, np.int64):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.float64)
+
+
+def stored_range(layout: PixelLayout) -> tuple[int, int]:
+    """Give the smallest and largest integer that Bits Stored can hold."""
+    bits = layout.bits_stored
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if layout.pixel_representation else (0, (1 << bits) - 1)
+
+
+def require_known_values(uid: str, frames: Sequence[Frame], attributes: Mapping[str, object], *, rescale: bool) -> None:
+    """Refuse what would open with other values than its header means.
+
+    Raises
+    ------
+    UnsupportedError
+        A palette or a Modality LUT; mosaics that do not tell where their slices are.
+    PixelDataError
+        A slope that is none.
+    """
+    series = f"series ...{uid[-8:]}"
+    if any(frame.layout.photometric_interpretation == "PALETTE COLOR" for frame in frames) and rescale:
+        raise UnsupportedError(
+            f"{series} is in colour by a palette, which comes with a later version; rescale=False gives its indices"
+        )
+    if any("MOSAIC" in frame.traits.image_type.split("\\") and frame.traits.tiles is None for frame in frames):
+        raise UnsupportedError(
+            f"{series} holds mosaics, many slices tiled in one image, that do not tell how their slices lie"
+        )
+    if rescale and "ModalityLUTSequence" in attributes:
+        raise UnsupportedError(
+            f"{series} maps its values by a table (Modality LUT), which comes with a later version; "
+            "rescale=False gives the stored values"
+        )
+    numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames])
+    if rescale and (not np.isfinite(numbers).all() or not numbers[:, 0].all()):
+        raise PixelDataError(
+            f"{series} has slices whose RescaleSlope or RescaleIntercept is zero, not a number, or a table; "
+            "rescale=False gives the stored values"
+        )
