@@ -1,5 +1,6 @@
 """Broken, slow and hostile callers end their own association only; what was acknowledged survives a kill."""
 
+import contextlib
 import os
 import random
 import resource
@@ -16,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from tests.server.conftest import wait_until
 from tests.server.dimse.conftest import Tool, dataset_bytes, write
 
 import researchpacs as rp
-from researchpacs.archive._dimse._association import Timeouts
+from researchpacs.archive._dimse._association import Association, Timeouts
 from researchpacs.archive._dimse._command import C_STORE, encode_command
 from researchpacs.archive._dimse._contexts import ECHO, EXPLICIT, Proposal
 from researchpacs.archive._dimse._negotiation import Request, encode_request
@@ -198,6 +200,35 @@ def test_more_associations_than_allowed_are_told_so(impatient: Scp) -> None:
             one.__exit__(None, None, None)
     time.sleep(0.2)
     assert peer.echo() < 5
+
+
+def test_associations_that_nobody_uses_give_way(pacs: rp.Pacs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that rest longest first; one that asks keeps its place."""
+    from researchpacs.archive._dimse._request import associated
+    from researchpacs.archive._dimse._sending import proposals_for, send_instance
+    from researchpacs.server.dimse import _rests
+
+    pacs.ingest(small_ct(1))
+    (stored,) = pacs.archive.rows([str(pacs.search("instance").first().attributes()["instance_key"])]).values()
+    with start_scp(pacs, ScpOptions(port=0, most_associations=4)) as scp, contextlib.ExitStack() as held:
+        peer = Peer("self", scp.aet, "127.0.0.1", scp.port)
+        silent = [held.enter_context(associated(peer, [Proposal(1, ECHO, [EXPLICIT])])) for _ in range(3)]
+        busy = held.enter_context(associated(peer, next(proposals_for([stored]))))
+        assert send_instance(busy, stored) == 0
+        wait_until(lambda: len(scp._rests._wires) == 4)
+        with pytest.raises(rp.errors.RemoteError, match="as many associations as it allows"):
+            peer.echo()
+        monkeypatch.setattr(_rests, "GIVES_WAY_S", 0.0)
+        for number in range(3):
+            held.enter_context(associated(peer, [Proposal(1, ECHO, [EXPLICIT])]))
+            wait_until(lambda: len(scp._rests._wires) == 4)
+            assert [_is_gone(one) for one in silent] == [at <= number for at in range(3)]
+        assert send_instance(busy, stored) == 0, "who asked last keeps its place"
+
+
+def _is_gone(association: Association) -> bool:
+    """Whether the other side has closed; nothing else may have come."""
+    return association.wire.is_readable()
 
 
 def test_a_full_disk_is_told_and_reading_goes_on(scp: Scp, pacs: rp.Pacs, dcmtk: Tool, tmp_path: Path) -> None:

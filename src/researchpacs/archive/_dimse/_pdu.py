@@ -72,11 +72,17 @@ class Wire:
         Connected; the wire closes it.
     patience_s
         A PDU that has begun has to be complete, and what we send taken, after this time.
+
+    Attributes
+    ----------
+    received_at
+        When the last PDU was complete (`time.monotonic`).
     """
 
     def __init__(self, sock: socket.socket, *, patience_s: float) -> None:
         self._sock = sock
         self._patience_s = patience_s
+        self.received_at = time.monotonic()
         # A message waits for its answer: Nagle's algorithm with delayed acknowledgements would stall each by 40 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -97,7 +103,9 @@ class Wire:
             raise ProtocolError(f"the peer sent a PDU of the unknown type {kind:#04x}")
         if length > longest:
             raise ProtocolError(f"the peer sent a PDU of {length} bytes where {longest} are allowed")
-        return kind, self._read(length, until)
+        body = self._read(length, until)
+        self.received_at = time.monotonic()
+        return kind, body
 
     def send(self, kind: int, body: bytes = bytes(4)) -> None:
         """Send one PDU."""

@@ -24,6 +24,7 @@ from researchpacs.server.dimse._access import judge
 from researchpacs.server.dimse._commitment import REPORT, RETRY, deliver
 from researchpacs.server.dimse._handlers import handlers_of
 from researchpacs.server.dimse._options import ScpOptions
+from researchpacs.server.dimse._rests import Rests
 from researchpacs.server.dimse._service import serve
 from researchpacs.server.dimse._store import sink_for
 from researchpacs.server.jobs import JobRunner
@@ -77,6 +78,7 @@ class Scp:
         self._handlers = handlers_of(pacs.archive, self._peers, options)
         self._callers: dict[threading.Thread, socket.socket] = {}
         self._associated: set[threading.Thread] = set()
+        self._rests = Rests()
         self._lock = threading.Lock()
         self._stopped = False
         self._thread = threading.Thread(target=self._listen, name="dimse-listener", daemon=True)
@@ -143,6 +145,16 @@ class Scp:
                     sock.shutdown(socket.SHUT_RDWR)
                 return
 
+    def _end_a_rest(self) -> bool:
+        """Whether there was an association that nobody uses: who holds them all must not keep others out either."""
+        thread = self._rests.longest()
+        if thread is None:
+            return False
+        self._associated.discard(thread)
+        with contextlib.suppress(OSError):
+            self._callers[thread].shutdown(socket.SHUT_RDWR)
+        return True
+
     def _meet(self, sock: socket.socket, address: str) -> None:
         """Serve one caller; whatever goes wrong ends this association and nothing else."""
         try:
@@ -178,7 +190,7 @@ class Scp:
                 sink_of=self._sinks(lambda: association),
             )
             if association is not None:
-                serve(association, self._handlers)
+                serve(association, self._handlers, self._rests)
             wire.close()
         except (ProtocolError, TimedOutError) as error:
             _log.info("an association from %s was aborted: %s", address, error)
@@ -195,7 +207,7 @@ class Scp:
         if isinstance(verdict, Refused):
             return verdict
         with self._lock:
-            if len(self._associated) >= self._options.most_associations:
+            if len(self._associated) >= self._options.most_associations and not self._end_a_rest():
                 return BUSY
             self._associated.add(threading.current_thread())
         return verdict

@@ -7,6 +7,7 @@ from researchpacs.archive._dimse._association import Association, Message
 from researchpacs.archive._dimse._command import C_CANCEL, RESPONSE
 from researchpacs.archive._dimse._contexts import is_storage
 from researchpacs.archive._dimse._errors import ProtocolError
+from researchpacs.server.dimse._rests import Rests
 
 __all__ = ["Handler", "Handlers", "kind_of", "serve"]
 
@@ -19,15 +20,24 @@ _NO_SUCH_OPERATION = 0x0211
 _NO_SUCH_CLASS = 0x0122
 
 
-def serve(association: Association, handlers: Handlers) -> None:
+def serve(association: Association, handlers: Handlers, rests: Rests) -> None:
     """Answer requests until the peer releases the association.
+
+    Parameters
+    ----------
+    rests
+        Is told while it waits for a request.
 
     Raises
     ------
     RemoteError
         The association broke, or the peer did what the protocol does not allow.
     """
-    while (request := association.receive(wait_s=association.timeouts.idle)) is not None:
+    while True:
+        with rests.resting(association.wire):
+            request = association.receive(wait_s=association.timeouts.idle)
+        if request is None:
+            return
         if request.kind == C_CANCEL:
             continue  # what it would cancel is answered already
         if request.kind & RESPONSE:
