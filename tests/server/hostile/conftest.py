@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -115,7 +116,12 @@ def stow_body(*contents: bytes) -> bytes:
 
 @contextmanager
 def serving(
-    home: Path, log: Path, *, arguments: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+    home: Path,
+    log: Path,
+    *,
+    arguments: tuple[str, ...] = (),
+    program: tuple[str, ...] = PROGRAM,
+    verify: ssl.SSLContext | bool = True,
 ) -> Iterator[Victim]:
     """Start a server; it is killed when the block ends, if it still runs."""
     command = [*program, "--home", str(home), "serve", "--port", "0", "--dimse-port", "0"]
@@ -132,7 +138,7 @@ def serving(
             field = {}
             if not arguments:
                 field = {"Authorization": f"Bearer {_after(process.stdout.readline(), 'token: ', log).split()[0]}"}
-            with httpx.Client(base_url=url, headers=field, timeout=60, trust_env=False) as http:
+            with httpx.Client(base_url=url, headers=field, timeout=60, trust_env=False, verify=verify) as http:
                 auth = None if field else ("admin", PASSWORD)
                 http.auth = auth  # type: ignore[assignment]
                 yield Victim(process, home, url, http, log, http.get("/system").json()["DicomPort"])

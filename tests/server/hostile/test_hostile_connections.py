@@ -2,7 +2,9 @@
 
 import random
 import socket
+import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+from tests.server.conftest import wait_until
 from tests.server.dimse.test_dimse_faults import associate_rq, conversation, mutated
 
 from researchpacs.archive._dimse._contexts import ECHO
@@ -241,3 +245,43 @@ def test_a_slow_reader_who_gets_on_is_served_to_the_end(impatient: Victim) -> No
 def _open_files(victim: Victim) -> int:
     folder = Path(f"/proc/{victim.process.pid}/fd")
     return sum(str(link.readlink()).endswith(".dcm") for link in folder.iterdir() if link.is_symlink())
+
+
+HASTY = (
+    sys.executable,
+    "-c",
+    "from researchpacs.server import handshakes; handshakes.HANDSHAKE_S = 2.0\n"
+    "from researchpacs.cli import main; main()",
+)
+
+
+def test_handshakes_that_are_not_finished_are_few_and_short(tmp_path: Path, users_file: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "chain.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    trusting = ssl.create_default_context(cafile=tmp_path / "chain.pem")
+    tls = ("--tls-cert", str(tmp_path / "chain.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    arguments = ("--users", str(users_file), *tls)
+    with serving(tmp_path / "home", tmp_path / "stderr", program=HASTY, arguments=arguments, verify=trusting) as victim:
+        server = psutil.Process(victim.process.pid)
+        before = server.num_fds()
+        with ExitStack() as held:
+            # Silent, with half a handshake, and with what is none.
+            for number in range(600):
+                sock = held.enter_context(victim.connect())
+                sock.sendall((b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/1.1\r\n")[number % 3])
+                if number % 200 == 0:
+                    assert victim.http.get("/system").status_code == 200
+            assert server.num_fds() - before < 300
+            assert victim.http.get("/system").status_code == 200
+            assert closes_within(sock, 60)
+            wait_until(lambda: server.num_fds() - before < 20)
+        with victim.connect() as sock, trusting.wrap_socket(sock, server_hostname="127.0.0.1") as secured:
+            # The request comes together with the end of the handshake, and the connection serves another behind it.
+            for _ in range(2):
+                secured.sendall(b"GET /system HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert secured.recv(65_536).startswith(b"HTTP/1.1 401 ")
+        assert "Traceback" not in victim.log.read_text()
+        assert victim.process.poll() is None
