@@ -208,6 +208,30 @@ def test_a_video_comes_whole_as_bulk_data(home: Path, fragments: int) -> None:
         shown = running.http.get(f"{path_of(ds)}/rendered")
         assert (shown.content, shown.headers["content-type"]) == (video, "video/mp4")
         assert running.http.get(f"{path_of(ds)}/rendered", headers={"Accept": "image/png"}).status_code == 406
+        for place in (url, f"{path_of(ds)}/rendered"):
+            check_ranges(running, place, video)
+
+
+def check_ranges(running: Served, url: str, video: bytes) -> None:
+    """A player asks for the part of a video that it jumps to."""
+    size = len(video)
+    cut = size // 3 + size % 3  # within, at and behind the ends of fragments
+    for field, first, last in (
+        ("bytes=0-", 0, size - 1), ("bytes=0-0", 0, 0), (f"bytes={cut - 5}-{cut + 5}", cut - 5, cut + 5),
+        (f"bytes={2 * (size // 3)}-", 2 * (size // 3), size - 1), ("bytes=-7", size - 7, size - 1),
+        (f"bytes={size - 3}-{size + 99}", size - 3, size - 1), (f"bytes=-{size + 9}", 0, size - 1),
+    ):  # fmt: skip
+        answer = running.http.get(url, headers={"Accept": "video/mp4", "Range": field})
+        assert (answer.status_code, answer.headers["content-range"]) == (206, f"bytes {first}-{last}/{size}")
+        assert answer.content == video[first : last + 1]
+    for field in (f"bytes={size}-", "bytes=-0"):
+        answer = running.http.get(url, headers={"Accept": "video/mp4", "Range": field})
+        assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
+    for field in ("bytes=5-3", "bytes=0-1,3-4", "lines=1-2", "bytes=-", "bytes=a-b"):
+        answer = running.http.get(url, headers={"Accept": "video/mp4", "Range": field})
+        assert (answer.status_code, answer.content) == (200, video)
+        assert answer.headers["accept-ranges"] == "bytes"
+        assert int(answer.headers["content-length"]) == size
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from researchpacs.dicom.native import native_bytes
 from researchpacs.errors import NotFoundError
 from researchpacs.server.budget import frame_bytes, in_turn
 from researchpacs.server.dicomweb._answers import RequestError
-from researchpacs.server.dicomweb._instance import CHUNK, OpenInstance
+from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._json import bulk_value
 from researchpacs.server.dicomweb._media import Wanted, wanted_by
 from researchpacs.server.dicomweb._resources import instance_url, named_instance, root_url
 from researchpacs.server.dicomweb._syntaxes import BARE, EXPLICIT, can_become, frame_media_type, is_native
 from researchpacs.server.dicomweb.retrieve import multipart_answer
+from researchpacs.server.dicomweb.video import video_answer, video_stream
 from researchpacs.server.multipart import Part, written_size
 
-__all__ = ["bulk_data", "frame_numbers", "frames", "video_stream"]
+__all__ = ["bulk_data", "frame_numbers", "frames"]
 
 _NUMBERS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 _MOST_FRAMES = 100_000
-_ITEM = b"\xfe\xff\x00\xe0"
 _PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
 
 
@@ -100,18 +100,6 @@ def frame_numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def video_stream(stored: Stored) -> Iterator[bytes]:
-    """The fragments of a video one after the other: its frames cannot be told apart without decoding it."""
-    with OpenInstance(stored) as instance:
-        # Encapsulated pixels are always written with an explicit VR: 12 bytes before the first item (PS3.5 A.4).
-        position, is_table = stored.header_length + 12, True
-        while (item := instance.read(position, 8))[:4] == _ITEM:
-            position, end = position + 8, min(position + 8 + int.from_bytes(item[4:], "little"), stored.size)
-            if not is_table:
-                yield from (instance.read(at, min(CHUNK, end - at)) for at in range(position, end, CHUNK))
-            position, is_table = end, False
-
-
 def _form(stored: Stored, wanted: Wanted) -> _Form | None:
     """The form of frames that answers one wish; None where there is none.
 
@@ -173,6 +161,8 @@ def _pixel_data(request: Request, stored: Stored, wanted: Sequence[Wanted]) -> R
         else:
             parts = _parts(stored, range(count), form, instance_url(root_url(request), stored))
         if one.multipart is False:
+            if form.media_type.startswith("video/"):
+                return video_answer(request, stored, form.content_type)
             return StreamingResponse(iter(next(parts).content), headers={"Content-Type": form.content_type})
         return multipart_answer(_begun(parts), form.media_type)
     raise _not_acceptable(stored)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from researchpacs.archive import Stored
 from researchpacs.errors import NotFoundError
@@ -17,7 +17,8 @@ from researchpacs.server.dicomweb._instance import OpenInstance
 from researchpacs.server.dicomweb._media import first_taken, wanted_by
 from researchpacs.server.dicomweb._resources import named_instance, named_instances
 from researchpacs.server.dicomweb._syntaxes import frame_media_type
-from researchpacs.server.dicomweb.frames import frame_numbers, video_stream
+from researchpacs.server.dicomweb.frames import frame_numbers
+from researchpacs.server.dicomweb.video import video_answer
 from researchpacs.server.rendering import Function, VoiWindow, encode_picture, picture_of
 
 __all__ = ["draw", "encoded_picture", "read_quality", "read_viewport", "read_window", "rendered", "thumbnail"]
@@ -40,7 +41,7 @@ def rendered(request: Request) -> Response:
         kind = frame_media_type(stored.transfer_syntax_uid)
         if kind.startswith("video/"):
             first_taken(wanted_by(request), (kind,))
-            return StreamingResponse(video_stream(stored), media_type=kind)
+            return video_answer(request, stored, kind)
     media_type = first_taken(wanted_by(request), MEDIA_TYPES)
     params = request.query_params
     window, quality, viewport = read_window(params), read_quality(params), read_viewport(params)
