@@ -1,8 +1,10 @@
 """Bodies that break off, lie about themselves or grow: refused in the protocol's own form, in bounded memory."""
 
+import base64
 import gzip
 import io
 import os
+import random
 import struct
 import time
 import zipfile
@@ -14,7 +16,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from .conftest import BOUNDARY, STOW, Victim, as_file, stow_body
+from .conftest import BOUNDARY, MOST_MB, STOW, Victim, as_file, stow_body
 
 pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
 
@@ -211,6 +213,23 @@ def test_an_upload_longer_than_its_cap_is_refused_before_it_is_read(victim: Vict
     for path in (b"/instances", b"/dicom-web/studies", b"/tools/find", b"/tools/create-dicom"):
         head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + field + b"Content-Length: 99999999999\r\n\r\n"
         assert victim.raw(head).startswith(b"HTTP/1.1 413 ")
+    victim.is_well()
+
+
+def test_a_large_document_becomes_an_instance_in_bounded_memory(victim: Victim) -> None:
+    document = b"%PDF-1.4\n" + random.Random(1).randbytes(46 * MB) + b"\n%%EOF\n"
+    content = "data:application/pdf;base64," + base64.b64encode(document).decode()
+    tags = {"PatientID": "LARGE", "DocumentTitle": "atlas"}
+    victim.forget_peak()
+    answer = victim.http.post("/tools/create-dicom", json={"Tags": tags, "Content": content})
+    assert answer.status_code == 200, answer.text
+    assert victim.peak_mb < MOST_MB
+    made = dcmread(io.BytesIO(victim.http.get(f"/instances/{answer.json()['ID']}/file").content))
+    assert made.EncapsulatedDocument[: made.EncapsulatedDocumentLength] == document
+    over = victim.http.post("/tools/create-dicom", json={"Tags": tags, "Content": content + "A" * (4 * MB)})
+    assert over.status_code == 413
+    assert victim.http.post("/tools/find", content=b" " * (17 * MB)).status_code == 413
+    assert victim.http.delete(f"/instances/{answer.json()['ID']}").status_code == 200
     victim.is_well()
 
 

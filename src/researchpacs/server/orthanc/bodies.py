@@ -69,7 +69,7 @@ def _parsed(text: str) -> Any:
     if sum(text.count(mark) for mark in ",[{") > _MOST_VALUES:
         raise OrthancError(413, f"the body holds more than {_MOST_VALUES} values")
     found = json.loads(text, parse_constant=_refuse_constant)
-    if "\\ud" in text.lower():
+    if "\\ud" in text or "\\uD" in text:
         # An escape may be half of a surrogate pair, which is no text that anything is compared with or stored as.
         try:
             json.dumps(found, ensure_ascii=False).encode()
