@@ -118,9 +118,7 @@ class Incoming:
     sha256: str | None
     """Of the whole file; None for a reference not read in full."""
     dataset_sha256: str | None
-    """Of the bytes from `dataset_offset` on; None for a reference not read in full."""
-    is_durable: bool = False
-    """Whether the bytes of `blob` are on the disk already; otherwise the archive syncs them."""
+    """Of the bytes from `dataset_offset` on; None where nobody has needed it yet."""
     reference: Reference | None = None
     attributes: Row = field(default_factory=dict, repr=False)
     """Attributes that an archive indexes (`researchpacs.dicom.keywords.INDEXED`), decoded text; empty where they are

@@ -19,6 +19,7 @@ from researchpacs.config import Settings
 from researchpacs.errors import ConflictError, NotFoundError, UnsupportedError
 from researchpacs.ingest import IngestReport, ingest
 from researchpacs.model import Find
+from researchpacs.storage import durable
 from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
 
@@ -146,6 +147,55 @@ def test_a_conflict_is_kept_aside_whole_and_named_in_the_ledger(archive: Embedde
     assert aside.read_bytes() == content
     report = archive.verify()
     assert (report.ok, report.conflicts, report.leftovers) == (True, 1, ())
+
+
+def test_content_and_name_are_on_the_disk_before_there_is_a_row(
+    archive: EmbeddedArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[tuple[str, int]]()
+
+    def watched(name: str) -> None:
+        sync = getattr(os, name)
+
+        def watching(descriptor: int) -> None:
+            sync(descriptor)
+            with archive.ledger.reading() as con:
+                (rows,) = con.execute("select count(*) from instances").fetchone()
+            synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), rows))
+
+        monkeypatch.setattr(os, name, watching)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("what a descriptor stands for is only told by Linux; run it there")
+    watched("fdatasync")
+    watched("fsync")
+    _ingest(archive, small_ct(1))
+    (place,) = archive.locate([small_ct(1).SOPInstanceUID])
+    folder = str(Path(place.path).parent)
+    assert (place.path, 0) in synced
+    assert synced.index((place.path, 0)) < synced.index((folder, 0))
+    assert (str(archive.home.archive), 0) in synced, "the name of a new folder is one too"
+    assert len(_rows(archive)) == 1
+
+
+def test_nothing_unsynced_takes_the_place_of_a_file_that_may_have_a_row(
+    archive: EmbeddedArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ingest(archive, small_ct(1))
+    (place,) = archive.locate([small_ct(1).SOPInstanceUID])
+    size = Path(place.path).stat().st_size
+    Path(place.path).write_bytes(b"short")
+    synced = list[int]()
+    sync = durable.sync_file
+
+    def watching(descriptor: int) -> None:
+        sync(descriptor)
+        synced.append(Path(place.path).stat().st_size)
+
+    monkeypatch.setattr(durable, "sync_file", watching)
+    _ingest(archive, small_ct(1))
+    assert synced[0] == len(b"short"), "synced before it took the place"
+    assert Path(place.path).stat().st_size == size
 
 
 def test_ingesting_again_puts_back_a_lost_file(archive: EmbeddedArchive) -> None:

@@ -29,16 +29,7 @@ def received(tmp: Path, content: bytes, *, block: int = 60_000) -> Spool:
 
 
 @pytest.mark.parametrize("size", [16, 1200], ids=["in memory", "on disk"])
-def test_an_instance_is_hashed_and_its_file_is_synced_before_it_is_given_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    synced = list[int]()
-
-    def sync_file(descriptor: int) -> None:
-        durable.sync_file(descriptor)
-        synced.append(os.fstat(descriptor).st_size)
-
-    monkeypatch.setattr(module, "sync_file", sync_file)
+def test_an_instance_is_hashed_and_its_file_is_written_before_it_is_given_on(tmp_path: Path, size: int) -> None:
     content = as_file(size)
 
     spool = received(tmp_path, content)
@@ -46,13 +37,41 @@ def test_an_instance_is_hashed_and_its_file_is_synced_before_it_is_given_on(
     checked = check_spool(spool, "a peer")
 
     assert isinstance(checked, Incoming)
-    assert checked.is_durable
-    assert synced == [len(content)]
     assert checked.blob is not None
     assert checked.blob.read_bytes() == content
     assert checked.sha256 == hashlib.sha256(content).hexdigest()
-    assert checked.dataset_sha256 == hashlib.sha256(content[checked.dataset_offset :]).hexdigest()
     assert checked.size == len(content)
+
+
+@pytest.mark.parametrize("block", [1, 7_000, 300_000, 10**9])
+def test_a_body_of_known_size_fills_one_block_of_memory(tmp_path: Path, block: int) -> None:
+    content = as_file(16 if block == 1 else 512)
+    spool = Spool(tmp_path)
+    room = spool.room(len(content))
+    assert room is not None
+    for start in range(0, len(content), block):
+        part = content[start : start + block]
+        room[start : start + len(part)] = part
+        spool.took(len(part))
+    with spool.reading() as file:
+        assert file.read() == content
+    checked = check_spool(spool, "a peer")
+    assert isinstance(checked, Incoming)
+    assert checked.sha256 == hashlib.sha256(content).hexdigest()
+    assert checked.blob is not None
+    assert checked.blob.read_bytes() == content
+
+
+def test_there_is_room_only_for_what_may_be_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_memory", module._Memory(3 << 20))
+    assert Spool(tmp_path).room(module.IN_MEMORY + 1) is None
+    one, two = Spool(tmp_path), Spool(tmp_path)
+    assert one.room(module.IN_MEMORY) is not None
+    assert two.room(module.IN_MEMORY) is None
+    one.discard()
+    assert two.room(module.IN_MEMORY) is not None
+    two.discard()
+    assert module._memory.has(3 << 20)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +94,10 @@ def test_what_was_handed_over_is_not_removed_and_what_was_not_is(tmp_path: Path)
 
 
 def test_a_full_disk_is_a_refusal_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "sync_file", full)
+    monkeypatch.setattr(Spool, "_write", full)
     checked = check_spool(received(tmp_path, as_file()), "a peer")
     assert isinstance(checked, Refusal)
     assert checked.reason.startswith("no space left")

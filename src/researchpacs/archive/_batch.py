@@ -20,7 +20,7 @@ from researchpacs.archive._ledger_rows import (
 from researchpacs.archive._stored import Owner, Stored, blob_path, stored_of
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Incoming, Issue, Level, Outcome, OutcomeKind
-from researchpacs.storage.durable import in_background, sync_all, sync_directory
+from researchpacs.storage.durable import in_background, sync_all, sync_content, sync_directory
 from researchpacs.storage.home import Home
 
 __all__ = ["Batch", "Move", "Pair", "is_evident_duplicate"]
@@ -258,17 +258,29 @@ class Batch:
     def _move(self, table: Owner, new: Incoming, place: Path) -> None:
         assert new.blob
         assert new.sha256
-        if not new.is_durable and new.blob not in self._synced:
+        synced = new.blob in self._synced
+        if not synced and place.exists():
+            # What is there may be all that another row has, so nothing takes its place that a power cut would take.
             sync_all([new.blob])
-        if not place.parent.exists():
+            synced = True
+        made = not place.parent.exists()
+        if made:
             place.parent.mkdir(exist_ok=True)
-            self._syncing.append(in_background(sync_directory, place.parent.parent))
         new.blob.replace(place)
         self.moves.append(Move(table, new.sha256, new.blob, place))
-        self._syncing.append(in_background(sync_directory, place.parent))
+        self._syncing.append(in_background(_sync_placed, place, content=not synced, folder=made))
 
     def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:
         self.outcomes.append(Outcome(new.source, kind, reason, new.identity))
+
+
+def _sync_placed(place: Path, *, content: bool, folder: bool) -> None:
+    """Make a file durable, then its name, then that of its folder; a file system's journal takes all with the first."""
+    if content:
+        sync_content(place)
+    sync_directory(place.parent)
+    if folder:
+        sync_directory(place.parent.parent)
 
 
 def is_evident_duplicate(old: Stored | None, new: Incoming) -> bool:
@@ -290,6 +302,8 @@ def _content(one: Stored | Incoming) -> tuple[object, ...]:
 def _at_once(old: Stored, new: Incoming) -> Verdict | None:
     """Decide from what the ledger knows, without reading a file."""
     if old.reference and old.reference == new.reference and old.size == new.size:
+        return Verdict(new, same=True, identical=True)
+    if old.sha256 and old.sha256 == new.sha256:
         return Verdict(new, same=True, identical=True)
     if old.transfer_syntax_uid == new.transfer_syntax_uid and old.dataset_sha256 and new.dataset_sha256:
         same = old.dataset_sha256 == new.dataset_sha256

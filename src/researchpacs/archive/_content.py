@@ -92,9 +92,8 @@ def judge(old: Stored, new: Incoming) -> Verdict:
     except (OSError, ConflictError):
         return Verdict(new, same=False, unreadable=True, reason="it changed or went away while it was read")
     try:
-        old_dataset = old.dataset_sha256 or _hash_stored(old).dataset_sha256
         if old.transfer_syntax_uid == new.transfer_syntax_uid:
-            identical = old_dataset == new.dataset_sha256
+            identical = (old.dataset_sha256 or _hash_stored(old).dataset_sha256) == new.dataset_sha256
             return Verdict(new, same=identical, identical=identical, reason="" if identical else OTHER)
         with open_checked(old) as one, source.open("rb") as two:
             same = same_object(one, two)

@@ -1,8 +1,8 @@
 """The archive that needs no server: content-addressed files below a home, one row each in the ledger.
 
-A file is complete before the archive sees it. It is synced, then renamed into place and its row committed under one
-write lock, and acknowledged after the commit. So a row always has its file, and a process killed at any moment leaves
-at most a file without a row, which the next ingest of the same content takes over.
+A file is complete before the archive sees it. It is renamed into place and synced, and its row committed after that,
+under one write lock, and acknowledged after the commit. So a row always has its file, and a process killed at any
+moment leaves at most a file without a row, which the next ingest of the same content replaces.
 """
 
 import sqlite3
@@ -31,7 +31,7 @@ from researchpacs.archive.resources import Resources
 from researchpacs.dicom.frame_record import Record
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Changes, Find, Frame, Incoming, Level, Location, Outcome, Row
-from researchpacs.storage.durable import sync_all
+from researchpacs.storage.durable import sync_all, sync_directory
 from researchpacs.storage.full import is_disk_full
 from researchpacs.storage.home import Home
 from researchpacs.storage.ledger import Ledger, scripts_of
@@ -42,6 +42,7 @@ _BATCH = 256
 _REFERENCES = 4096
 _BATCH_BYTES = 512 << 20
 _BATCH_S = 0.3
+_SYNCED_UNDER_LOCK = 32 << 20
 
 
 class EmbeddedArchive:
@@ -125,9 +126,23 @@ class EmbeddedArchive:
                 verdicts[Pair.of(old, new)] = judge(old, new)
             waiting = [new for _, new in batch.undecided]
 
+    def make_folders(self) -> None:
+        """Have all folders of files, lest whoever stores the first one in each waits for its name to be durable."""
+        made = [folder for number in range(256) if not (folder := self.home.archive / f"{number:02x}").exists()]
+        for folder in made:
+            folder.mkdir(exist_ok=True)
+        if made:
+            sync_directory(self.home.archive)
+
     def _sync(self, items: Sequence[Incoming], done: Collection[Path]) -> set[Path]:
-        """Make temporary files durable before the lock is taken; those of evident duplicates need not be."""
-        unsynced = [item for item in items if item.blob and not item.is_durable and item.blob not in done]
+        """Make temporary files durable before the lock is taken; those of evident duplicates need not be.
+
+        Not where they are few bytes: under the lock, content and name are synced with one entry of the file system's
+        journal while the rows are written, and nobody waits long.
+        """
+        unsynced = [item for item in items if item.blob and item.blob not in done]
+        if sum(item.size for item in unsynced) <= _SYNCED_UNDER_LOCK:
+            return set()
         known = self.rows([item.identity.key for item in unsynced]) if unsynced else {}
         wanted = {
             item.blob for item in unsynced if item.blob and not is_evident_duplicate(known.get(item.identity.key), item)

@@ -29,7 +29,7 @@ class Stored:
     sha256: str | None
     """Of the whole file; None for a reference not read in full yet."""
     dataset_sha256: str | None
-    """Of the bytes from `dataset_offset` on; None for a reference not read in full yet."""
+    """Of the bytes from `dataset_offset` on; None where nobody has needed it yet."""
     reference: Reference | None
     issues: tuple[Issue, ...]
     stored_at: str

@@ -144,7 +144,7 @@ def reason_of(error: OSError) -> str:
 @dataclass(frozen=True, slots=True)
 class Hashes:
     sha256: str
-    dataset_sha256: str
+    dataset_sha256: str | None
     size: int
 
 
@@ -213,7 +213,6 @@ def incoming_of(
     digest: Hashes | None,
     *,
     blob: Path | None = None,
-    is_durable: bool = False,
     reference: Reference | None = None,
     facts: Facts | None = None,
 ) -> Incoming:
@@ -227,7 +226,6 @@ def incoming_of(
         header_length=found.header_length,
         dataset_offset=found.dataset_offset,
         blob=blob,
-        is_durable=is_durable,
         sha256=digest.sha256 if digest else None,
         dataset_sha256=digest.dataset_sha256 if digest else None,
         reference=reference,

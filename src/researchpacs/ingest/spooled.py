@@ -1,7 +1,7 @@
-"""What a server receives: kept in memory while it is small, hashed while it becomes durable.
+"""What a server receives: hashed while it comes, kept in memory while it is small, written while it is looked at.
 
-The sender waits for the disk, so the disk waits for nothing else: as soon as the scan finds an instance sound, another
-thread writes and syncs it while this one hashes it.
+The sender waits, so nothing is done twice: with the last byte the hash is known, and as soon as the scan finds an
+instance sound, another thread writes its file while this one takes the facts. The archive makes the file durable.
 """
 
 import hashlib
@@ -9,24 +9,22 @@ import io
 import secrets
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from researchpacs.dicom.facts import FactReader
-from researchpacs.dicom.scan import Scan
-from researchpacs.ingest._check import Hashes, checked_or_refused, facts_in, hashed, incoming_of, scanned
+from researchpacs.ingest._check import Hashes, checked_or_refused, facts_in, incoming_of, scanned
 from researchpacs.model import Incoming, Refusal
-from researchpacs.storage.durable import in_background, sync_file
+from researchpacs.storage.durable import in_background
 
 __all__ = ["IN_MEMORY", "Spool", "check_spool"]
 
 IN_MEMORY = 2 << 20
 """Bytes that are kept in memory while they come; of what is longer, all go to disk as they come."""
-
-_own = threading.local()
-
-
 MOST_IN_MEMORY = 96 << 20
 """Of all bodies that come at one time; what comes beyond goes to disk as it comes."""
+_HASHED_AT_ONCE = 1 << 18
+
+_own = threading.local()
 
 
 class _Memory:
@@ -73,13 +71,39 @@ class Spool:
     def __init__(self, tmp: Path) -> None:
         self.path = tmp / f"{secrets.token_hex(12)}.part"
         self.size = 0
-        self._memory: io.BytesIO | None = io.BytesIO()
+        self._memory: bytearray | None = bytearray()
+        self._held = 0
+        """Bytes of the memory of all bodies that are this one's."""
+        self._hash = hashlib.sha256()
+        self._hashed = 0
         self._file: io.FileIO | None = None
 
     @property
-    def content(self) -> bytes | None:
+    def content(self) -> memoryview | None:
         """All bytes, where they are in memory; shared, not copied."""
-        return None if self._memory is None else self._memory.getvalue()
+        return None if self._memory is None else memoryview(self._memory)[: self.size]
+
+    def sha256(self) -> str:
+        """Of all bytes that came, in hex digits."""
+        self._hash_on()
+        return self._hash.hexdigest()
+
+    def room(self, size: int) -> memoryview | None:
+        """Memory for all bytes of a body, before the first has come; None where that is too much.
+
+        It is to be filled from its start on, and `took` to be told; nothing else may be written.
+        """
+        if self.size or size > IN_MEMORY or not _memory.take(size):
+            return None
+        self._held = size
+        self._memory = bytearray(size)
+        return memoryview(self._memory)
+
+    def took(self, more: int) -> None:
+        """Count bytes that are in the `room` now."""
+        self.size += more
+        if self.size - self._hashed >= _HASHED_AT_ONCE:
+            self._hash_on()
 
     def waits_for_disk(self, more: int) -> bool:
         """Whether `write` of so many bytes more goes to the file."""
@@ -94,32 +118,29 @@ class Spool:
             The file cannot be made or written.
         """
         if self._memory is not None and (self.size + len(data) > IN_MEMORY or not _memory.take(len(data))):
+            self._hash_on()
             self._fill_file(self._memory)
             self._forget_memory()
-        if self._memory is not None:
-            self._memory.write(data)
-        else:
+        if self._memory is None:
             self._write(data)
-        self.size += len(data)
+            self._hash.update(data)
+            self.size += len(data)
+            return
+        self._held += len(data)
+        self._memory += data
+        self.took(len(data))
 
     def reading(self) -> BinaryIO:
         """All bytes as a file that stands at its start; to be closed."""
-        return self.path.open("rb") if self.content is None else io.BytesIO(self.content)
+        content = self.content
+        return self.path.open("rb") if content is None else cast("BinaryIO", _View(content))
 
-    def in_file(self, *, durable: bool = False) -> Path:
-        """Have all bytes in the file, which is complete now.
-
-        Parameters
-        ----------
-        durable
-            Return when the bytes are on the disk; the file's name is for whoever gives it one.
-        """
+    def in_file(self) -> Path:
+        """Have all bytes in the file, which is complete now, but not yet durable."""
         if self._file is None:
             assert self._memory is not None
             self._fill_file(self._memory)
         assert self._file is not None
-        if durable:
-            sync_file(self._file.fileno())
         self._file.close()
         return self.path
 
@@ -136,48 +157,85 @@ class Spool:
             self._file = None
             self.path.unlink(missing_ok=True)
 
+    def _hash_on(self) -> None:
+        if self._memory is not None and self._hashed < self.size:
+            with memoryview(self._memory) as content:
+                self._hash.update(content[self._hashed : self.size])
+            self._hashed = self.size
+
     def _forget_memory(self) -> None:
-        if self._memory is not None:
-            self._memory = None
-            _memory.give_back(self.size)
+        self._memory = None
+        _memory.give_back(self._held)
+        self._held = 0
 
-    def _fill_file(self, memory: io.BytesIO) -> None:
+    def _fill_file(self, memory: bytearray) -> None:
         self._file = self.path.open("xb", buffering=0)
-        self._write(memory.getvalue())
+        self._write(memory)
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
         assert self._file is not None
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
 
 
-def check_spool(spool: Spool, source: str, *, durable: bool = True) -> Incoming | Refusal:
+class _View(io.RawIOBase):
+    """Memory as a file that is read; nothing is copied but what is read."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+        self._at = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = len(self._content) if size is None or size < 0 else self._at + size
+        data = bytes(self._content[self._at : end])
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._content)}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        self._content.release()
+        super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def check_spool(spool: Spool, source: str) -> Incoming | Refusal:
     """Check what came, one complete instance; what is refused is discarded.
 
     Parameters
     ----------
     source
         What a report calls it.
-    durable
-        Make the file durable meanwhile. False leaves it to the archive, which syncs many files at once.
     """
-    checked = checked_or_refused(source, lambda: _checked(spool, source, durable=durable))
+    checked = checked_or_refused(source, lambda: _checked(spool, source))
     if isinstance(checked, Refusal):
         spool.discard()
     return checked
 
 
-def _checked(spool: Spool, source: str, *, durable: bool) -> Incoming:
+def _checked(spool: Spool, source: str) -> Incoming:
     with spool.reading() as file:
         found = scanned(file)
-        filed = in_background(spool.in_file, durable=durable)
+        filed = in_background(spool.in_file)
         try:
-            hashes = hashed(file, found) if spool.content is None else _hashes(spool.content, found)
+            # Of the data set alone it is taken when its identity is met again, which few ever are.
+            hashes = Hashes(spool.sha256(), None, spool.size)
             facts = facts_in(_reader(), found, file)
         finally:
             path = filed.result()
-    return incoming_of(source, found, hashes, blob=path, is_durable=durable, facts=facts)
+    return incoming_of(source, found, hashes, blob=path, facts=facts)
 
 
 def _reader() -> FactReader:
@@ -186,8 +244,3 @@ def _reader() -> FactReader:
     if reader is None:
         reader = _own.reader = FactReader()
     return reader
-
-
-def _hashes(content: bytes, found: Scan) -> Hashes:
-    dataset = memoryview(content)[found.dataset_offset :]
-    return Hashes(hashlib.sha256(content).hexdigest(), hashlib.sha256(dataset).hexdigest(), len(content))

@@ -70,8 +70,9 @@ def store_together(archive: "EmbeddedArchive", items: Sequence[Incoming]) -> lis
 
 @contextmanager
 def held_workspace(archive: "EmbeddedArchive") -> Iterator[None]:
-    """Keep one workspace while a server runs, so that not every request makes and removes its own."""
+    """Keep one workspace and all folders while a server runs, so that not every request makes its own."""
     counter = _counter(archive)
+    archive.make_folders()
     with archive.home.workspace() as tmp:
         counter.workspace = tmp
         try:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-__all__ = ["in_background", "sync_all", "sync_directory", "sync_file", "write_atomically"]
+__all__ = ["in_background", "sync_all", "sync_content", "sync_directory", "sync_file", "write_atomically"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -50,6 +50,12 @@ def in_background(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
     return _threads.pool().submit(call, *args, **kwargs)
 
 
+def sync_content(path: Path) -> None:
+    """Make what a file holds durable."""
+    with path.open("r+b", buffering=0) as file:
+        sync_file(file.fileno())
+
+
 def sync_file(descriptor: int) -> None:
     """Return when the bytes of an open file are on the disk, not in its cache."""
     if sys.platform == "darwin":
@@ -78,9 +84,8 @@ def sync_directory(path: Path) -> None:
 def _sync(path: Path) -> None:
     if path.is_dir():
         sync_directory(path)
-        return
-    with path.open("r+b") as file:
-        sync_file(file.fileno())
+    else:
+        sync_content(path)
 
 
 class _Threads:

@@ -104,8 +104,7 @@ class _Receiver:
 
     def _end(self, _: End) -> None:
         assert self._part is not None
-        # Not durable one by one: the archive syncs all files of a batch together.
-        checked = check_spool(self._part, str(self._parts), durable=False)
+        checked = check_spool(self._part, str(self._parts))
         self._part.hand_over()
         self._part = None
         self._parts += 1
