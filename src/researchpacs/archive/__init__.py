@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from researchpacs.archive._attachments import Attachment
 from researchpacs.archive._backup import BackupReport, back_up
 from researchpacs.archive._cohorts import CohortLedger
+from researchpacs.archive._conflicts import Conflict
 from researchpacs.archive._embedded import EmbeddedArchive
 from researchpacs.archive._facts import Kept
 from researchpacs.archive._job import Job, JobStoppedError
@@ -35,6 +36,7 @@ __all__ = [
     "Attachment",
     "BackupReport",
     "CohortLedger",
+    "Conflict",
     "EmbeddedArchive",
     "Job",
     "JobStoppedError",
@@ -98,6 +100,10 @@ class Archive(Protocol):
 
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included, one row per object of the level."""
+        ...
+
+    def conflicts(self) -> Sequence[Conflict]:
+        """What was kept aside because its identity had another content already, in the order in which it came."""
         ...
 
     def facts(self, keys: Sequence[str]) -> Mapping[str, Kept]:

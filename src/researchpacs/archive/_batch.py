@@ -7,6 +7,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import NamedTuple
 
+from researchpacs.archive._conflicts import note_conflict
 from researchpacs.archive._content import OTHER, Verdict, is_intact
 from researchpacs.archive._facts import FactKeeper
 from researchpacs.archive._ledger_rows import (
@@ -247,10 +248,7 @@ class Batch:
         return [*issues, *shared_instance(con, identity)]
 
     def _keep_aside(self, con: sqlite3.Connection, new: Incoming, reason: str) -> None:
-        con.execute(
-            "insert or ignore into conflicts (key, sha256, size, reference_path) values (?, ?, ?, ?)",
-            (new.identity.key, new.sha256, new.size, os.fsencode(new.reference.path) if new.reference else None),
-        )
+        note_conflict(con, new.identity.key, new.sha256, new.size, new.reference.path if new.reference else None)
         if new.blob and new.sha256:
             self._move("conflicts", new, self._home.conflicts / f"{new.sha256}.dcm")
         self._tell(new, "conflict", reason)

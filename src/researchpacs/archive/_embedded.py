@@ -14,6 +14,7 @@ from typing import Any
 from researchpacs.archive._attachments import Attachments
 from researchpacs.archive._batch import Batch, Move, Pair, is_evident_duplicate
 from researchpacs.archive._cohorts import CohortLedger
+from researchpacs.archive._conflicts import Conflict, conflicts_in
 from researchpacs.archive._content import Verdict, judge, open_checked
 from researchpacs.archive._delete import delete_rows
 from researchpacs.archive._facts import Kept, facts_of, forget_facts
@@ -272,6 +273,11 @@ class EmbeddedArchive:
         with self.ledger.reading() as con:
             rows = find_rows(con, query)
         return iter(rows)
+
+    def conflicts(self) -> Sequence[Conflict]:
+        """What was kept aside, in the order in which it came."""
+        with self.ledger.reading() as con:
+            return conflicts_in(con, self.home.conflicts)
 
     # -- what happened ------------------------------------------------------------------------------------------------
 

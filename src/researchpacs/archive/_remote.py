@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from filelock import FileLock
 
+from researchpacs.archive._conflicts import Conflict, conflicts_in, note_conflict
 from researchpacs.archive._content import OTHER
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._remote_address import Address
@@ -115,6 +116,8 @@ class RemoteArchive:
             sync_file(file.fileno())
         blob.replace(self.home.conflicts / f"{item.sha256}.dcm")
         sync_directory(self.home.conflicts)
+        with self._seen.ledger.writing() as con:
+            note_conflict(con, item.identity.key, item.sha256, item.size, None)
 
     def delete(self, level: Level, uid: str) -> int:
         """Remove an object and all below it from the server; the number of instances removed.
@@ -172,6 +175,11 @@ class RemoteArchive:
     def find(self, query: Find) -> Iterator[Row]:
         """Main attributes of what matches, its parents' included, among what was seen at the last look."""
         return self._seen.find(query)
+
+    def conflicts(self) -> Sequence[Conflict]:
+        """What was kept aside here, in the order in which it came."""
+        with self._seen.ledger.reading() as con:
+            return conflicts_in(con, self.home.conflicts)
 
     def refused(self) -> Mapping[str, str]:
         """Reason by the server's name of what it holds and the guarded scan does not let in."""

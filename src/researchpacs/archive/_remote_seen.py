@@ -31,7 +31,7 @@ from researchpacs.storage.ledger import Ledger
 
 __all__ = ["SeenLedger"]
 
-_SCRIPTS = ("_remote_seen.sql", "_remote_labels.sql")
+_SCRIPTS = ("_remote_seen.sql", "_remote_labels.sql", "_remote_conflicts.sql")
 _INSERT = """
 insert or replace into instances (
     key, seq, name, version, patient_key, patient_id, issuer, study_uid, series_uid, sop_uid, sop_class_uid,

@@ -11,7 +11,7 @@ Subclass it in a test module and give it the back end:
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from researchpacs.archive import Archive, Subject
 from researchpacs.dicom.header import read_header
@@ -88,6 +88,10 @@ class ArchiveConformance:
         assert [outcome.kind for outcome in outcomes] == ["conflict", "conflict"]
         assert all(outcome.reason for outcome in outcomes)
         assert archive.read(first.SOPInstanceUID) == before
+        (kept,) = archive.conflicts()
+        assert kept.key == outcomes[0].identity.key  # type: ignore[union-attr]
+        assert dcmread(kept.path).PixelData == small_ct(seed=2).PixelData
+        assert kept.size == kept.path.stat().st_size
 
     def test_what_is_known_of_an_instance_comes_back(self, archive: Archive, tmp_path: Path) -> None:
         (item,) = _checked(tmp_path, small_ct())
