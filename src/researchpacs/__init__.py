@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from researchpacs.dicom import codes
     from researchpacs.search import MISSING
     from researchpacs.viewer import Viewer, Window
-    from researchpacs.volume import from_sitk, open_volume, open_volumes, read_volume, restore
+    from researchpacs.volume import from_sitk, open_frames, open_volume, open_volumes, read_volume, restore
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "errors",
     "features",
     "from_sitk",
+    "open_frames",
     "open_volume",
     "open_volumes",
     "read_volume",
@@ -61,6 +62,7 @@ _HOMES = {
     "errors": "errors",
     "features": "features",
     "from_sitk": "volume",
+    "open_frames": "volume",
     "open_volume": "volume",
     "open_volumes": "volume",
     "read_volume": "volume",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from researchpacs.dicom import _stack
 from researchpacs.dicom._repeats import Repeats, complete_stacks, resolve
 from researchpacs.dicom.mosaics import tiles_of
-from researchpacs.dicom.stacks import Dimension, Part, StackedFrame
+from researchpacs.dicom.stacks import Dimension, Part, StackedFrame, rank_of
 
 if TYPE_CHECKING:
     from researchpacs.dicom.geometry import FrameLike
@@ -23,7 +23,6 @@ Indices = NDArray[np.intp]
 
 _MOST_ORIENTATIONS = 512
 """More are not compared with each other: that would take time by their square."""
-_LAST = 2**31
 
 
 @dataclass(slots=True)
@@ -44,12 +43,7 @@ def split(frames: Sequence[StackedFrame]) -> tuple[Part, ...]:
     placed = _stack.are_placed(positions, orientations, pixel_spacings)
     table = _Table(frames, positions, orientations, placed)
     parts = [part for group in _grids(table, pixel_spacings) for part in _parts_of(table, group)]
-    return tuple(sorted(parts, key=lambda part: min(_rank(frames[k]) for k in part.order)))
-
-
-def _rank(frame: StackedFrame) -> tuple[int, str, int]:
-    number = frame.instance_number
-    return (_LAST if number is None else number, frame.sop_uid, frame.index)
+    return tuple(sorted(parts, key=lambda part: min(rank_of(frames[k]) for k in part.order)))
 
 
 def _grids(table: _Table, pixel_spacings: Floats) -> Iterator[Indices]:

@@ -107,14 +107,29 @@ def complete_stacks(repeats: Repeats) -> Iterator[Indices]:
 
 def _repetition(repeats: Repeats) -> Floats | None:
     """Which repetition each frame is of, as its header says; None where that is not told for all, or not once each."""
-    number = repeats.number - np.nanmin(repeats.number) if not np.isnan(repeats.number).all() else repeats.number
-    for label in (repeats.temporal_position, repeats.acquisition, np.floor(number / repeats.positions)):
+    for label in (repeats.temporal_position, repeats.acquisition, *_by_number(repeats)):
         if np.isnan(label).any() or len(np.unique(label)) < 2:
             continue
         pairs = np.unique(np.column_stack([label, repeats.cell]), axis=0)
         if len(pairs) == len(repeats.cell):
             return label
     return None
+
+
+def _by_number(repeats: Repeats) -> Iterator[Floats]:
+    """Which repetition each frame is of where Instance Numbers run along the positions, up or down.
+
+    Taking the position off a number leaves where its repetition begins, whatever was lost before it; where numbers run
+    otherwise, as in interleaved acquisitions, nothing is told.
+    """
+    slices, stacks = repeats.positions, int(np.bincount(repeats.cell).max())
+    for direction in (1, -1):
+        begins = repeats.number - direction * repeats.cell  # one repetition after the other
+        if len(np.unique(begins % slices)) == 1:
+            yield begins
+        begins = repeats.number - direction * repeats.cell * stacks  # one position after the other
+        if np.ptp(begins) < stacks:
+            yield begins
 
 
 def resolve(repeats: Repeats) -> tuple[tuple[Dimension, ...], Indices] | None:

@@ -11,7 +11,9 @@ from typing import Protocol
 from researchpacs.dicom.frame_traits import Timing, Traits
 from researchpacs.dicom.geometry import REASONS, FrameLike, Geometry, classify
 
-__all__ = ["Dimension", "Part", "StackedFrame", "are_turned", "geometry_of", "split"]
+__all__ = ["Dimension", "Part", "StackedFrame", "are_turned", "geometry_of", "rank_of", "split"]
+
+_LAST = 2**31
 
 
 class StackedFrame(FrameLike, Protocol):
@@ -131,3 +133,9 @@ def are_turned(parts: Sequence[Part]) -> bool:
     """Whether the planes of some parts are turned against those of others."""
     cosines = {tuple(round(value, 2) + 0.0 for value in part.orientation) for part in parts if part.orientation}
     return len(cosines) > 1
+
+
+def rank_of(frame: StackedFrame) -> tuple[int, str, int]:
+    """What sorts frames that nothing else does: Instance Number, those without one last, instance, index."""
+    number = frame.instance_number
+    return (_LAST if number is None else number, frame.sop_uid, frame.index)

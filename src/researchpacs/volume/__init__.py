@@ -5,7 +5,7 @@ from researchpacs.volume.convert import from_sitk
 from researchpacs.volume.coordinates import as_volume, restore
 from researchpacs.volume.frame import PatientFrame, frame_of
 from researchpacs.volume.index import AxisIndex
-from researchpacs.volume.open import open_volume, open_volumes
+from researchpacs.volume.open import open_frames, open_volume, open_volumes
 from researchpacs.volume.plan import Plan, plan
 from researchpacs.volume.read import read_volume
 
@@ -17,6 +17,7 @@ __all__ = [
     "as_volume",
     "frame_of",
     "from_sitk",
+    "open_frames",
     "open_volume",
     "open_volumes",
     "plan",

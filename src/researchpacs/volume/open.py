@@ -17,9 +17,9 @@ from researchpacs.model import SeriesSource
 from researchpacs.volume._finished import finished
 from researchpacs.volume._slices import Slice, fill, frame_shape, slices_of
 from researchpacs.volume.frame import AXES
-from researchpacs.volume.plan import Plan, plan, plans
+from researchpacs.volume.plan import Plan, plan, plan_of_frames, plans
 
-__all__ = ["open_volume", "open_volumes"]
+__all__ = ["open_frames", "open_volume", "open_volumes"]
 
 Chunks = Literal["frame"] | int | Mapping[str, int]
 
@@ -95,6 +95,34 @@ def open_volumes(
     sizes = _as_sizes(chunks)
     planned = plans(series, on_irregular=on_irregular, rescale=rescale)
     return [_opened(one, series, sizes) for one in planned]
+
+
+def open_frames(series: SeriesSource, *, rescale: bool = True) -> xr.DataArray:
+    """Open all frames of a series lazily, one behind the other: cine, radiographs, whatever is no volume.
+
+    Parameters
+    ----------
+    series
+        A handle of a series of images of one size.
+    rescale
+        As for `open_volume`.
+
+    Returns
+    -------
+    frames
+        dask data, dimensions (frame, row, column), of colour (frame, row, column, rgb), by Instance Number; without a
+        place in the patient.
+
+    Raises
+    ------
+    GeometryError
+        The images differ in size, or there are none.
+    UnsupportedError
+        Palettes, Modality LUTs.
+    """
+    planned = plan_of_frames(series, rescale=rescale)
+    opened = finished(planned, _lazy(planned, slices_of(planned, series), 1))
+    return opened.rename({"z": "frame", "y": "row", "x": "column"})
 
 
 def _opened(planned: Plan, series: SeriesSource, sizes: Mapping[str, int]) -> xr.DataArray:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from researchpacs.dicom.geometry import Geometry, classify
-from researchpacs.dicom.stacks import Dimension, Part, geometry_of, split
+from researchpacs.dicom.stacks import Dimension, Part, geometry_of, rank_of, split
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume._attributes import attributes_of, describe, text
 from researchpacs.volume._layouts import require_known_values, values_dtype
 from researchpacs.volume._refusal import refusal, refusal_of_parts
 
-__all__ = ["Plan", "plan", "plans"]
+__all__ = ["Plan", "plan", "plan_of_frames", "plans"]
 
 Affine = tuple[tuple[float, ...], ...]
 
@@ -92,6 +92,29 @@ def plans(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = 
     if not parts:
         raise refusal_of_parts(series.uid, given, parts)
     return tuple(_planned(series, given, part, on_irregular, rescale=rescale) for part in parts)
+
+
+def plan_of_frames(series: SeriesSource, *, rescale: bool = True) -> Plan:
+    """Lay all frames of a series one behind the other, by Instance Number, wherever they are in the patient.
+
+    Raises
+    ------
+    GeometryError
+        There are none, or they differ in size.
+    InvalidInputError, UnsupportedError, PixelDataError
+        As for `plan`.
+    """
+    _require_arguments(series, "keep", rescale)
+    given = series.frames()
+    order = sorted(range(len(given)), key=lambda k: rank_of(given[k]))
+    sizes = {frame.layout.frame_shape for frame in given}
+    if len(sizes) != 1:
+        found = f"frames of {len(sizes)} sizes; open_volumes() opens them one by one" if sizes else "no image"
+        reasons = ("multiple_stacks",) if sizes else ("not_an_image",)
+        raise GeometryError(f"series ...{series.uid[-8:]} holds {found}", reasons=reasons, series_uid=series.uid)
+    geometry = Geometry((), (len(given), *next(iter(sizes))[:2]), (None, None, None), None)
+    planned = _planned(series, given, Part(geometry, tuple(order), (), {}), "keep", rescale=rescale)
+    return replace(planned, attrs={**planned.attrs, "history": ("opened: frames one by one",)})
 
 
 def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregular: str, *, rescale: bool) -> Plan:
