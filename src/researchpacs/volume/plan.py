@@ -112,7 +112,8 @@ def plan_of_frames(series: SeriesSource, *, rescale: bool = True) -> Plan:
         found = f"frames of {len(sizes)} sizes; open_volumes() opens them one by one" if sizes else "no image"
         reasons = ("multiple_stacks",) if sizes else ("not_an_image",)
         raise GeometryError(f"series ...{series.uid[-8:]} holds {found}", reasons=reasons, series_uid=series.uid)
-    geometry = Geometry((), (len(given), *next(iter(sizes))[:2]), (None, None, None), None)
+    rows, columns, *_ = next(iter(sizes))
+    geometry = Geometry((), (len(given), rows, columns), (None, None, None), None)
     planned = _planned(series, given, Part(geometry, tuple(order), (), {}), "keep", rescale=rescale)
     return replace(planned, attrs={**planned.attrs, "history": ("opened: frames one by one",)})
 
