@@ -58,7 +58,8 @@ def compile_walk(root: Path) -> Path | None:
     if os.environ.get("RESEARCHPACS_NO_COMPILER"):
         built.unlink(missing_ok=True)
         return None
-    if built.is_file() and built.stat().st_mtime > source.stat().st_mtime:
+    sources = (source, *source.parent.glob(f"{source.stem}*.h"))
+    if built.is_file() and built.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return built
     compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or os.name == "nt":

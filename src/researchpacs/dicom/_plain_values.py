@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from researchpacs.dicom._walk_text import has_form
 
-__all__ = ["plain_json"]
+__all__ = ["CHARACTER_SETS", "plain_json"]
 
 _ONE_UID = rb"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*"
 _UID = re.compile(rb"(" + _ONE_UID + rb"(?:\\" + _ONE_UID + rb")*)[\0 ]*")
@@ -15,7 +15,7 @@ _DECIMAL = re.compile(_NUMBER + rb"(?:\\" + _NUMBER + rb")*")
 _INTEGER = re.compile(rb" *[-+]?\d{1,9} *(?:\\ *[-+]?\d{1,9} *)*")
 _TEXT = re.compile(rb"([!#-\[\]-~](?:[ !#-\[\]-~]*[!#-\[\]-~])?) *")
 """Printable ASCII without quotes and backslashes."""
-_CHARACTER_SETS = frozenset((b"", b"ISO_IR 6", b"ISO_IR 6 ", b"ISO_IR 100", b"ISO_IR 192"))
+CHARACTER_SETS = frozenset((b"", b"ISO_IR 6", b"ISO_IR 6 ", b"ISO_IR 100", b"ISO_IR 192"))
 """Where ASCII is ASCII beyond all doubt."""
 
 
@@ -26,7 +26,7 @@ def plain_json(vr: bytes, value: bytes, character_set: bytes) -> str | None:
     convert = _CONVERTERS.get(vr)
     if convert is not None:
         return convert(value)
-    if vr in _TEXTS and character_set in _CHARACTER_SETS:
+    if vr in _TEXTS and character_set in CHARACTER_SETS:
         found = _TEXT.fullmatch(value)
         text = found[1].decode() if found else ""
         if text and (vr not in _WITH_FORM or has_form(text, vr.decode())):

@@ -530,8 +530,11 @@ static PyObject *recall(PyObject *self, PyObject *args)
     return Py_BuildValue("(NN)", found, missing);
 }
 
+#include "_quickwalk_like.h"
+
 static PyMethodDef methods[] = {
     {"walk", walk, METH_VARARGS, "Walk a sound header; None for one that Python has to walk."},
+    {"like", like, METH_VARARGS, "Find what a header has otherwise than another one; None where that takes thought."},
     {"recall", recall, METH_VARARGS, "Look elements up by their bytes."},
     {NULL, NULL, 0, NULL},
 };

@@ -22,7 +22,7 @@ except ImportError:
 else:
     quickwalk = _quickwalk
 
-__all__ = ["Walked", "quickwalk", "walk_quickly"]
+__all__ = ["Walked", "creators", "quickwalk", "sequences", "walk_quickly"]
 
 _META = 0x0002FFFF
 _ENTRY = 3
@@ -97,7 +97,7 @@ def walk_quickly(window: Window, wanted: frozenset[int]) -> Walked | None:
 
 
 def _walk_block(window: Window, wanted: frozenset[int]) -> Any:
-    return quickwalk.walk(window.data, window.size, _sorted(wanted), _sequences(), _creators())
+    return quickwalk.walk(window.data, window.size, _sorted(wanted), sequences(), creators())
 
 
 def _walk_on(walked: Walked, window: Window, wanted: frozenset[int], at: int, previous: int) -> None:
@@ -134,10 +134,12 @@ def _sorted(tags: frozenset[int]) -> bytes:
 
 
 @cache
-def _sequences() -> bytes:
+def sequences() -> bytes:
+    """Tags that the dictionary calls sequences, sorted."""
     return _sorted(SEQUENCE_TAGS)
 
 
 @cache
-def _creators() -> frozenset[bytes]:
+def creators() -> frozenset[bytes]:
+    """Private creators known to have sequences."""
     return frozenset(creator.encode("latin-1") for creator in creators_of_sequences())

@@ -20,7 +20,7 @@ from researchpacs.dicom.header import read_trailer
 from researchpacs.dicom.scan import Scan
 from researchpacs.dicom.values import name_of, read_tag
 
-__all__ = ["FactReader", "Facts"]
+__all__ = ["Context", "Entry", "FactReader", "Facts", "decode"]
 
 _IMPLICIT = "1.2.840.10008.1.2"
 _EXPLICIT = "1.2.840.10008.1.2.1"
@@ -46,7 +46,7 @@ class Facts:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class Entry:
     """An element that was decoded."""
 
     name: str
@@ -56,6 +56,7 @@ class _Entry:
 
     @property
     def pair(self) -> str:
+        """As it stands in a JSON object."""
         return f'"{self.name}":{self.text}'
 
 
@@ -63,19 +64,19 @@ class _Entry:
 class _Kind:
     """Instances of one series with the same elements."""
 
-    entries: list[_Entry]
+    entries: list[Entry]
     base: str
 
 
 @dataclass(slots=True)
-class _Context:
+class Context:
     """What elements are read by, and what became of them."""
 
     character_set: bytes
     elements: bytes
     creators: dict[int, str | None]
     """By group and block; None for one that is not plain."""
-    memory: dict[bytes, _Entry]
+    memory: dict[bytes, Entry]
 
 
 class FactReader:
@@ -84,7 +85,7 @@ class FactReader:
     def __init__(self) -> None:
         self._places: dict[bytes, tuple[int, ...]] = {}
         self._unique: dict[bytes, bool] = {}
-        self._contexts: dict[tuple[bool, bytes], _Context] = {}
+        self._contexts: dict[tuple[bool, bytes], Context] = {}
         self._kinds: dict[tuple[str, bytes], _Kind] = {}
         self._remembered = 0
         self._frames = FrameReader()
@@ -123,14 +124,23 @@ class FactReader:
         problems += [problem for entry in odd for problem in entry.problems]
         return Facts(kind.base, f"{{{','.join(differ)}}}", tuple(problems), frames)
 
-    def _is_unique(self, tags: bytes, entries: list[_Entry]) -> bool:
+    def first_of_kind(self, found: Scan, header: bytes) -> tuple[list[Entry], Context] | None:
+        """Give the attributes that `Facts.base` of a header like this has, and what they are read by; None for none."""
+        numbers = array("I", found.table or b"")
+        tags = numbers[::3].tobytes()
+        kind = self._kinds.get((found.text("SeriesInstanceUID"), tags))
+        if kind is None:
+            return None
+        return kind.entries, self._context(tags, numbers, header, implicit=found.transfer_syntax_uid == _IMPLICIT)
+
+    def _is_unique(self, tags: bytes, entries: list[Entry]) -> bool:
         """Whether every attribute has a name of its own: repeating groups share theirs."""
         known = self._unique.get(tags)
         if known is None:
             known = self._unique[tags] = len({entry.name for entry in entries}) == len(entries)
         return known
 
-    def _kind(self, key: tuple[str, bytes], entries: list[_Entry]) -> _Kind:
+    def _kind(self, key: tuple[str, bytes], entries: list[Entry]) -> _Kind:
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = _Kind(entries, f"{{{','.join(entry.pair for entry in entries)}}}")
@@ -142,7 +152,7 @@ class FactReader:
                 memory.clear()
             self._remembered = 0
 
-    def _context(self, tags: bytes, numbers: "array[int]", header: bytes, *, implicit: bool) -> _Context:
+    def _context(self, tags: bytes, numbers: "array[int]", header: bytes, *, implicit: bool) -> Context:
         places = self._places.get(tags)
         if places is None:
             places = tuple(at for at, tag in enumerate(numbers[::3]) if tag in _CONTEXT or _reserves(tag))
@@ -159,17 +169,20 @@ class FactReader:
                 elif _reserves(tag):
                     is_plain = header[start + 4 : start + 6] == b"LO"
                     creators[tag & 0xFFFF0000 | (tag & 0xFF) << 8] = plain_json(b"LO", value, b"") if is_plain else None
-            context = _Context(character_set, elements, creators, {})
+            context = Context(character_set, elements, creators, {})
             self._contexts[implicit, elements] = context
         return context
 
-    def _decode(self, context: _Context, tag: int, element: bytes, *, implicit: bool) -> _Entry:
-        entry = None if implicit else _plain_entry(context, tag, element)
-        if entry is None:
-            entry = _thorough_entry(context, tag, element, implicit=implicit)
+    def _decode(self, context: Context, tag: int, element: bytes, *, implicit: bool) -> Entry:
+        entry = context.memory[element] = decode(context, tag, element, implicit=implicit)
         self._remembered += 1
-        context.memory[element] = entry
         return entry
+
+
+def decode(context: Context, tag: int, element: bytes, *, implicit: bool) -> Entry:
+    """Decode an element by what stands around it."""
+    entry = None if implicit else _plain_entry(context, tag, element)
+    return entry or _thorough_entry(context, tag, element, implicit=implicit)
 
 
 def _reserves(tag: int) -> bool:
@@ -181,7 +194,7 @@ def _value_at(header: bytes, start: int, *, implicit: bool) -> int:
     return start + (SHORT_FORM if implicit else VR_FORMS[header[start + 4 : start + 6]])
 
 
-def _plain_entry(context: _Context, tag: int, element: bytes) -> _Entry | None:
+def _plain_entry(context: Context, tag: int, element: bytes) -> Entry | None:
     vr = element[4:6]
     value = element[SHORT_FORM if VR_FORMS[vr] == SHORT_FORM else LONG_FORM :]
     text = plain_json(vr, value, context.character_set)
@@ -189,18 +202,18 @@ def _plain_entry(context: _Context, tag: int, element: bytes) -> _Entry | None:
         return None
     name = name_of(tag)
     if name[0] != "(":
-        return _Entry(name, text)
+        return Entry(name, text)
     block = tag & 0xFFFFFF00
     if not tag & 0x10000 or tag & 0xFFFF <= 0xFF or block not in context.creators:
-        return _Entry(name, f'{{"creator":null,"value":{text}}}')
+        return Entry(name, f'{{"creator":null,"value":{text}}}')
     creator = context.creators[block]
-    return None if creator is None else _Entry(name, f'{{"creator":{creator},"value":{text}}}')
+    return None if creator is None else Entry(name, f'{{"creator":{creator},"value":{text}}}')
 
 
-def _thorough_entry(context: _Context, tag: int, element: bytes, *, implicit: bool) -> _Entry:
+def _thorough_entry(context: Context, tag: int, element: bytes, *, implicit: bool) -> Entry:
     """Decode an element as the catalog would from the file, among the elements it is read by."""
     syntax = _IMPLICIT if implicit else _EXPLICIT
     among = context.elements if tag in _CONTEXT or _reserves(tag) else context.elements + element
     value, oddities = read_tag(read_trailer(among, transfer_syntax_uid=syntax), tag)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _Entry(name_of(tag), text, tuple((oddity.keyword, oddity.problem) for oddity in oddities))
+    return Entry(name_of(tag), text, tuple((oddity.keyword, oddity.problem) for oddity in oddities))

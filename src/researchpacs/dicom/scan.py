@@ -24,13 +24,14 @@ from researchpacs.dicom._walk_window import Window
 from researchpacs.dicom.keywords import INDEXED
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["WANTED", "MediaDirectoryError", "Oddity", "Scan", "scan"]
+__all__ = ["IMAGE_TAGS", "WANTED", "MediaDirectoryError", "Oddity", "Scan", "scan"]
 
 _IDENTITY = {"StudyInstanceUID": 0x0020000D, "SeriesInstanceUID": 0x0020000E, "SOPInstanceUID": 0x00080018}
 _SOP_CLASS = 0x00080016
 _CHARACTER_SET = 0x00080005
-_IMAGE_TAGS = tuple(tag_for_keyword(keyword) or 0 for keyword in IMAGE_KEYWORDS)
-_NEEDED = frozenset((*_IDENTITY.values(), _SOP_CLASS, _CHARACTER_SET, *_IMAGE_TAGS))
+IMAGE_TAGS = tuple(tag_for_keyword(keyword) or 0 for keyword in IMAGE_KEYWORDS)
+"""What pixels are checked against."""
+_NEEDED = frozenset((*_IDENTITY.values(), _SOP_CLASS, _CHARACTER_SET, *IMAGE_TAGS))
 WANTED: frozenset[int] = _NEEDED | {tag_for_keyword(keyword) or 0 for level in INDEXED.values() for keyword in level}
 """Tags that are kept by default: the identity, the character set, the image's shape, what an archive indexes."""
 
@@ -210,8 +211,8 @@ def _image(walked: Walked) -> tuple[Mapping[str, int], str]:
     """The numeric attributes of the image, those that are numbers, and its photometric interpretation."""
     elements, vrs = walked.elements, walked.vrs
     return _image_of(
-        tuple([elements.get(tag) for tag in _IMAGE_TAGS]),
-        tuple([vrs.get(tag, b"") for tag in _IMAGE_TAGS]),
+        tuple([elements.get(tag) for tag in IMAGE_TAGS]),
+        tuple([vrs.get(tag, b"") for tag in IMAGE_TAGS]),
         elements.get(_CHARACTER_SET, b""),
         walked.little_endian,
     )
@@ -222,7 +223,7 @@ def _image_of(
     values: tuple[bytes | None, ...], vrs: tuple[bytes, ...], character_set: bytes, little_endian: bool
 ) -> tuple[Mapping[str, int], str]:
     numbers, photometric_interpretation = {}, ""
-    for keyword, tag, value, vr in zip(IMAGE_KEYWORDS, _IMAGE_TAGS, values, vrs, strict=True):
+    for keyword, tag, value, vr in zip(IMAGE_KEYWORDS, IMAGE_TAGS, values, vrs, strict=True):
         text = _text(tag, vr, value or b"", character_set, little_endian)
         if keyword == "PhotometricInterpretation":
             photometric_interpretation = text

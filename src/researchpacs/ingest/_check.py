@@ -8,17 +8,20 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from researchpacs.dicom._walk_window import BLOCK_BYTES
 from researchpacs.dicom.facts import FactReader, Facts
+from researchpacs.dicom.likeness import Like, Likeness
 from researchpacs.dicom.scan import Scan, scan
 from researchpacs.errors import InvalidInputError
 from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
-from researchpacs.ingest.identified import clean_text, identified
-from researchpacs.model import Incoming, Issue, Reference, Refusal
+from researchpacs.ingest.identified import KEYWORDS, clean_text, identified
+from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
 from researchpacs.storage.full import is_disk_full
 
 __all__ = ["Checker", "Hashes", "checked_or_refused", "hashed", "incoming_of", "reason_of", "scanned"]
@@ -40,6 +43,7 @@ class Checker:
         self._tmp = tmp
         self._archive: tuple[Path, zipfile.ZipFile] | None = None
         self._facts = FactReader()
+        self._likeness: Likeness[Incoming] = Likeness(self._facts)
 
     def __call__(self, task: Task) -> Incoming | Refusal:
         """Check one input; whatever is wrong with it becomes a refusal, so that the others go on."""
@@ -63,18 +67,38 @@ class Checker:
         return self._spooled(task)
 
     def _file(self, task: FileTask) -> Incoming:
-        with open(task.path, "rb", opener=_open_at_once) as file:
+        with BufferedReader(FileIO(task.path, "rb", opener=_open_at_once), BLOCK_BYTES) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise InvalidInputError("neither a file nor a folder")
+            block = file.read(BLOCK_BYTES)
+            like = self._likeness.read(block, before.st_size)
+            if like is not None:
+                return self._like(task, file, before, block, like)
             found = scanned(file)
             if not task.copy:
-                return _reference(task, file, found, before, facts_in(self._facts, found, file))
-            with self._blob() as (blob, target):
-                digest = hashed(file, found, target)
-                facts = facts_in(self._facts, found, file)
-                _refuse_changed(before, os.fstat(file.fileno()), digest.size)
-            return incoming_of(task.source, found, digest, blob=blob, facts=facts)
+                made = _reference(task, file, found, before, facts_in(self._facts, found, file))
+            else:
+                with self._blob() as (blob, target):
+                    digest = hashed(file, found, target)
+                    facts = facts_in(self._facts, found, file)
+                    _refuse_changed(before, os.fstat(file.fileno()), digest.size)
+                made = incoming_of(task.source, found, digest, blob=blob, facts=facts)
+        self._likeness.learn(found, made.facts, block, made)
+        return made
+
+    def _like(
+        self, task: FileTask, file: BinaryIO, before: os.stat_result, block: bytes, like: Like[Incoming]
+    ) -> Incoming:
+        """Take a file whose header is like another's."""
+        if not task.copy:
+            _refuse_changed(before, os.fstat(file.fileno()), like.found.size)
+            header_sha256 = hashlib.sha256(memoryview(block)[: like.found.header_length]).hexdigest()
+            return _incoming_like(task.source, like, reference=Reference(task.path, before.st_mtime_ns, header_sha256))
+        with self._blob() as (blob, target):
+            digest = hashed(file, like.found, target)
+            _refuse_changed(before, os.fstat(file.fileno()), digest.size)
+        return _incoming_like(task.source, like, digest=digest, blob=blob)
 
     def _member(self, task: MemberTask) -> Incoming:
         with self._blob() as (blob, target):
@@ -232,4 +256,39 @@ def incoming_of(
         attributes={keyword: value for keyword, value in attributes.items() if value or found.has(keyword)},
         issues=tuple(Issue(oddity.keyword, oddity.problem) for oddity in found.issues),
         facts=facts,
+    )
+
+
+def _incoming_like(
+    source: str,
+    like: Like[Incoming],
+    *,
+    digest: Hashes | None = None,
+    blob: Path | None = None,
+    reference: Reference | None = None,
+) -> Incoming:
+    """As `incoming_of`, of a header that is like another's."""
+    first, found = like.model, like.found
+    told = {KEYWORDS[tag]: text for tag, text in like.texts.items() if text is not None and tag in KEYWORDS}
+    identity = first.identity
+    return Incoming(
+        source=source,
+        identity=Identity(
+            identity.patient_id,
+            identity.issuer,
+            identity.study_uid,
+            identity.series_uid,
+            told.get("SOPInstanceUID", identity.sop_uid),
+        ),
+        sop_class_uid=first.sop_class_uid,
+        transfer_syntax_uid=first.transfer_syntax_uid,
+        size=found.size,
+        header_length=found.header_length,
+        dataset_offset=found.dataset_offset,
+        blob=blob,
+        sha256=digest.sha256 if digest else None,
+        dataset_sha256=digest.dataset_sha256 if digest else None,
+        reference=reference,
+        attributes={**first.attributes, **told},
+        facts=like.facts,
     )

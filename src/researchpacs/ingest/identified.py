@@ -6,9 +6,11 @@ from researchpacs.dicom.keywords import INDEXED
 from researchpacs.dicom.scan import Scan
 from researchpacs.model import Identity
 
-__all__ = ["clean_text", "identified"]
+__all__ = ["KEYWORDS", "clean_text", "identified"]
 
 _TAGS = {keyword: tag_for_keyword(keyword) or 0 for level in INDEXED.values() for keyword in level}
+KEYWORDS = {tag: keyword for keyword, tag in _TAGS.items()}
+"""Of the attributes that are indexed, by tag."""
 
 
 def identified(found: Scan) -> tuple[Identity, dict[str, str]]:
