@@ -1,5 +1,6 @@
 """Servers on loopback: ours in a thread of the test or as the command that people type, and a real Orthanc."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -16,7 +17,8 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 import uvicorn
-from pydicom import Dataset
+from orthanc_api_client import OrthancApiClient
+from pydicom import Dataset, dcmread
 from starlette.applications import Starlette
 
 Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
@@ -95,6 +97,38 @@ def _real_orthanc(folder: Path, *datasets: Dataset, plugin: bool = False, **sett
 def real_orthanc(tmp_path_factory: pytest.TempPathFactory) -> RealOrthanc:
     """Starts Debian's Orthanc with some instances, with settings of one's own, for as long as a block lasts."""
     return lambda *datasets, **settings: _real_orthanc(tmp_path_factory.mktemp("orthanc"), *datasets, **settings)
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[OrthancApiClient]:
+    """An unmodified client of the server that a module has at `url`."""
+    with contextlib.closing(OrthancApiClient(url)) as client:
+        yield client
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    """The same without a library that knows its language."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+def files_of(client: OrthancApiClient, study: str) -> list[Dataset]:
+    """All instances of a study, as they are sent."""
+    names = client.studies.get_instances_ids(study)
+    return [dcmread(io.BytesIO(client.instances.get_file(name))) for name in names]
+
+
+@pytest.fixture
+def write_rule(tmp_path: Path) -> Callable[..., Path]:
+    """Write a file of one rule for routing, with quick attempts unless `retry` says otherwise."""
+
+    def write(then: str, *, when: str = "Modality = 'CT'", retry: str = "first_s = 0.1\nlongest_s = 0.5") -> Path:
+        path = tmp_path / "rules.toml"
+        path.write_text(f'[retry]\n{retry}\n[[rule]]\nname = "one"\nwhen = {json.dumps(when)}\nthen = {then}\n')
+        return path
+
+    return write
 
 
 def file_bytes(ds: Dataset) -> bytes:

@@ -23,6 +23,8 @@ from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
 
+from .conftest import files_of
+
 pytestmark = pytest.mark.server
 
 Served: TypeAlias = Callable[[Starlette], AbstractContextManager[str]]
@@ -53,22 +55,6 @@ def url(pacs: "rp._pacs.Pacs", served: Served) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def client(url: str) -> OrthancApiClient:
-    return OrthancApiClient(url)
-
-
-@pytest.fixture
-def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=60) as client:
-        yield client
-
-
-def _files(client: OrthancApiClient, study: str) -> list[Dataset]:
-    names = client.studies.get_instances_ids(study)
-    return [dcmread(io.BytesIO(client.instances.get_file(name))) for name in names]
-
-
 # -- modify -----------------------------------------------------------------------------------------------------------
 
 
@@ -76,7 +62,7 @@ def test_a_modified_study_has_new_uids_and_references_that_fit(client: OrthancAp
     made = client.studies.modify(
         STUDY, replace_tags={"StudyDescription": "new"}, remove_tags=["0009,1001"], delete_original=False
     )
-    old, new = _files(client, STUDY), _files(client, made)
+    old, new = files_of(client, STUDY), files_of(client, made)
     assert len(old) == len(new) == 3
     assert {ds.StudyDescription for ds in new} == {"new"}
     assert {ds.PatientID for ds in new} == {"A"}
@@ -137,7 +123,7 @@ def test_many_resources_are_modified_in_one_job(client: OrthancApiClient) -> Non
 
 def test_an_anonymized_study_says_nothing_of_who_it_is(client: OrthancApiClient) -> None:
     made = client.studies.anonymize(STUDY, delete_original=False)
-    files = _files(client, made)
+    files = files_of(client, made)
     assert len(files) == 3
     assert len({ds.PatientID for ds in files}) == 1
     for ds in files:
@@ -150,7 +136,7 @@ def test_an_anonymized_study_says_nothing_of_who_it_is(client: OrthancApiClient)
     (second,) = (ds for ds in files if "SourceImageSequence" in ds)
     assert second.SourceImageSequence[0].ReferencedSOPInstanceUID in {ds.SOPInstanceUID for ds in files}
     again = client.studies.anonymize(STUDY, delete_original=False)
-    assert {ds.PatientID for ds in _files(client, again)} != {files[0].PatientID}, "another job, another secret"
+    assert {ds.PatientID for ds in files_of(client, again)} != {files[0].PatientID}, "another job, another secret"
 
 
 def test_anonymizing_replaces_and_keeps_as_told(client: OrthancApiClient) -> None:
@@ -161,7 +147,7 @@ def test_anonymizing_replaces_and_keeps_as_told(client: OrthancApiClient) -> Non
         force=True,
         delete_original=False,
     )
-    assert {(ds.PatientID, str(ds.PatientName), ds.StudyDescription) for ds in _files(client, made)} == {
+    assert {(ds.PatientID, str(ds.PatientName), ds.StudyDescription) for ds in files_of(client, made)} == {
         ("P1", "P^1", "test")
     }
 

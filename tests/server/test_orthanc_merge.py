@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from orthanc_api_client import OrthancApiClient
 from PIL import Image
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from starlette.applications import Starlette
 
 import researchpacs as rp
@@ -19,6 +19,8 @@ from researchpacs.model import Identity
 from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
 from researchpacs.testing import small_ct
+
+from .conftest import files_of
 
 pytestmark = pytest.mark.server
 
@@ -43,26 +45,11 @@ def url(home: Path, served: Served) -> Iterator[str]:
             yield url
 
 
-@pytest.fixture
-def client(url: str) -> OrthancApiClient:
-    return OrthancApiClient(url)
-
-
-@pytest.fixture
-def http(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=30) as client:
-        yield client
-
-
-def _files(client: OrthancApiClient, study: str) -> list[Dataset]:
-    return [dcmread(io.BytesIO(client.instances.get_file(one))) for one in client.studies.get_instances_ids(study)]
-
-
 def test_merged_series_take_patient_and_study_of_the_target(http: httpx.Client, client: OrthancApiClient) -> None:
-    before = _files(client, STUDY)
+    before = files_of(client, STUDY)
     made = http.post(f"/studies/{TARGET}/merge", json={"Resources": [SERIES]}).json()
     assert (made["TargetStudy"], made["InstancesCount"], made["FailedInstancesCount"]) == (TARGET, 2, 0)
-    files = _files(client, TARGET)
+    files = files_of(client, TARGET)
     assert len(files) == 3
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "StudyDescription"):
         assert {str(ds[keyword].value) for ds in files} == {str(OTHER[keyword].value)}
@@ -82,7 +69,7 @@ def test_merging_into_itself_or_nothing_is_refused(http: httpx.Client) -> None:
 def test_split_series_are_a_study_of_their_own(http: httpx.Client, client: OrthancApiClient) -> None:
     options = {"Series": [SECOND], "Replace": {"StudyDescription": "split"}, "KeepSource": True}
     made = http.post(f"/studies/{STUDY}/split", json=options).json()
-    (ds,) = _files(client, made["TargetStudy"])
+    (ds,) = files_of(client, made["TargetStudy"])
     assert (ds.StudyInstanceUID, ds.StudyDescription, ds.PatientID) == (made["TargetStudyUID"], "split", "A")
     assert ds.StudyInstanceUID != CT.StudyInstanceUID
     assert client.series.exists(SECOND)

@@ -49,18 +49,6 @@ def pacs(home: Path) -> Iterator[rp.Pacs]:
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a file of one rule, with quick attempts unless `retry` says otherwise."""
-
-    def write(then: str, *, when: str = "Modality = 'CT'", retry: str = "first_s = 0.1\nlongest_s = 0.5") -> Path:
-        path = tmp_path / "rules.toml"
-        path.write_text(f'[retry]\n{retry}\n[[rule]]\nname = "one"\nwhen = {json.dumps(when)}\nthen = {then}\n')
-        return path
-
-    return write
-
-
-@pytest.fixture
 def run(pacs: rp.Pacs) -> Callable[[Path], AbstractContextManager[object]]:
     """Route by a file of rules while a block lasts."""
 
@@ -83,12 +71,12 @@ def free_port() -> int:
 
 
 def test_a_stable_series_is_labelled_and_sent_to_a_server(
-    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path
+    pacs: rp.Pacs, write_rule: Any, run: Any, served: Served, tmp_path: Path
 ) -> None:
     with rp.connect(tmp_path / "peer") as peer, served(create_app(peer, access=Access(token="s3cret"))) as url:
         address = url.replace("http://", "orthanc+http://x:s3cret@")
         web = url.replace("http://", "dicomweb+http://x:s3cret@") + "/dicom-web"
-        with run(write(f'{{ label = ["qc", "ct"], send = ["{address}", "{web}"] }}')):
+        with run(write_rule(f'{{ label = ["qc", "ct"], send = ["{address}", "{web}"] }}')):
             pacs.ingest([small_ct(number) for number in range(5)])
             pacs.ingest(small_ct(9, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3", Modality="MR"))
             jobs = _done(pacs, 4)
@@ -100,35 +88,35 @@ def test_a_stable_series_is_labelled_and_sent_to_a_server(
 
 
 def test_a_function_of_another_package_is_run_with_the_series(
-    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pacs: rp.Pacs, write_rule: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _install(tmp_path, "def count(pacs, series):\n    pacs.label(series, f'has-{series.instance_count}')\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    with run(write('{ run = "count" }')):
+    with run(write_rule('{ run = "count" }')):
         pacs.ingest([small_ct(number) for number in range(3)])
         _done(pacs, 1)
     assert [one.uid for one in pacs.search("series", labels="has-3")] == [SERIES]
 
 
 def test_a_bug_in_a_function_fails_its_job_and_quotes_nothing(
-    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pacs: rp.Pacs, write_rule: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _install(tmp_path, "def count(pacs, series):\n    raise KeyError('Secret^Name')\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    with run(write('{ run = "count" }')):
+    with run(write_rule('{ run = "count" }')):
         pacs.ingest(small_ct())
         (job,) = _done(pacs, 1)
     assert (job.state, job.error) == ("failure", "KeyError")
     assert "Secret" not in job.error_details
 
 
-def test_what_cannot_be_decided_is_a_job_that_says_so(pacs: rp.Pacs, write: Any, run: Any) -> None:
-    with run(write('{ label = "x" }', when="cast(SeriesDescription as integer) > 1")):
+def test_what_cannot_be_decided_is_a_job_that_says_so(pacs: rp.Pacs, write_rule: Any, run: Any) -> None:
+    with run(write_rule('{ label = "x" }', when="cast(SeriesDescription as integer) > 1")):
         pacs.ingest(small_ct())
         (job,) = _done(pacs, 1)
     assert (job.state, job.error) == ("failure", "InvalidInputError")
     assert "try_cast" in job.error_details
-    with run(write('{ label = "x" }', when="try_cast(SeriesDescription as integer) is null")):
+    with run(write_rule('{ label = "x" }', when="try_cast(SeriesDescription as integer) is null")):
         pacs.archive.jobs.resubmit(job.id)
         assert pacs.archive.jobs.wait(job.id, timeout_s=30).state == "success"
     assert len(pacs.search("series", labels="x")) == 1
@@ -137,10 +125,10 @@ def test_what_cannot_be_decided_is_a_job_that_says_so(pacs: rp.Pacs, write: Any,
 # -- when it does so --------------------------------------------------------------------------------------------------
 
 
-def test_a_new_rule_begins_with_what_becomes_stable_from_then_on(pacs: rp.Pacs, write: Any, run: Any) -> None:
+def test_a_new_rule_begins_with_what_becomes_stable_from_then_on(pacs: rp.Pacs, write_rule: Any, run: Any) -> None:
     pacs.ingest(small_ct())
     pacs.archive.resources.settle(0)
-    path = write('{ label = "x" }')
+    path = write_rule('{ label = "x" }')
     with run(path):
         time.sleep(0.5)
         assert pacs.archive.jobs.all() == []
@@ -153,9 +141,9 @@ def test_a_new_rule_begins_with_what_becomes_stable_from_then_on(pacs: rp.Pacs, 
         assert len(pacs.search("series", labels="x")) == 2
 
 
-def test_the_command_says_how_many_series_a_rule_chooses(pacs: rp.Pacs, write: Any) -> None:
+def test_the_command_says_how_many_series_a_rule_chooses(pacs: rp.Pacs, write_rule: Any) -> None:
     pacs.ingest(small_ct())
-    path = str(write('{ label = "x" }'))
+    path = str(write_rule('{ label = "x" }'))
     told = CliRunner().invoke(main, ["--home", str(pacs.home), "route", "one", "--rules", path, "--dry-run"])
     assert (told.exit_code, told.output) == (0, "one chooses 1 series\n")
     assert pacs.archive.jobs.all() == []
@@ -168,10 +156,10 @@ def test_the_command_says_how_many_series_a_rule_chooses(pacs: rp.Pacs, write: A
 
 
 def test_what_became_stable_while_nobody_routed_is_routed_later(
-    pacs: rp.Pacs, write: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+    pacs: rp.Pacs, write_rule: Any, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("researchpacs.server.routing._router._PAGE", 7)
-    path = write('{ label = "x" }')
+    path = write_rule('{ label = "x" }')
     with routing(pacs, path):
         pass
     pacs.ingest([small_ct(1, StudyInstanceUID="1.2", SeriesInstanceUID=f"1.2.{number}") for number in range(30)])
@@ -184,16 +172,16 @@ def test_what_became_stable_while_nobody_routed_is_routed_later(
         assert con.execute("select count(*) from stable_series").fetchone()[0] == 0
 
 
-def test_a_series_that_grows_is_routed_again(pacs: rp.Pacs, write: Any, run: Any) -> None:
-    with run(write('{ label = "x" }')):
+def test_a_series_that_grows_is_routed_again(pacs: rp.Pacs, write_rule: Any, run: Any) -> None:
+    with run(write_rule('{ label = "x" }')):
         pacs.ingest(small_ct(1))
         _done(pacs, 1)
         pacs.ingest(small_ct(2))
         _done(pacs, 2)
 
 
-def test_a_job_does_only_what_the_rules_still_say(pacs: rp.Pacs, write: Any, run: Any) -> None:
-    with routing(pacs, write('{ label = "x" }')):
+def test_a_job_does_only_what_the_rules_still_say(pacs: rp.Pacs, write_rule: Any, run: Any) -> None:
+    with routing(pacs, write_rule('{ label = "x" }')):
         pass
     pacs.ingest(small_ct())
     pacs.archive.resources.settle(0)
@@ -201,7 +189,7 @@ def test_a_job_does_only_what_the_rules_still_say(pacs: rp.Pacs, write: Any, run
     other = {**request, "Action": "send", "Target": "orthanc+http://127.0.0.1:1/"}
     gone = pacs.archive.jobs.submit("Route", request)
     foreign = pacs.archive.jobs.submit("Route", other)
-    with run(write('{ label = "x" }')):
+    with run(write_rule('{ label = "x" }')):
         assert pacs.archive.jobs.wait(gone.id, timeout_s=30).content["Gone"] is True
         failed = pacs.archive.jobs.wait(foreign.id, timeout_s=30)
     assert (failed.state, failed.error) == ("failure", "NotFoundError")
@@ -211,13 +199,13 @@ def test_a_job_does_only_what_the_rules_still_say(pacs: rp.Pacs, write: Any, run
 
 
 def test_a_peer_killed_in_mid_transfer_gets_the_rest_when_it_is_back(
-    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, free_port: int
+    pacs: rp.Pacs, write_rule: Any, run: Any, tmp_path: Path, free_port: int
 ) -> None:
     pacs.peers.add("clinic", aet="CLINIC", host="127.0.0.1", port=free_port)
     pacs.ingest([small_ct(number, size=256) for number in range(COUNT)])
     first, second = tmp_path / "first", tmp_path / "second"
     receiver = _storescp(free_port, first)
-    with run(write('{ send = "clinic" }')):
+    with run(write_rule('{ send = "clinic" }')):
         try:
             _wait(lambda: len(list(first.iterdir())) > 10, every_s=0.001)
         finally:
@@ -241,10 +229,10 @@ def test_a_peer_killed_in_mid_transfer_gets_the_rest_when_it_is_back(
 
 
 def test_a_peer_that_stays_away_fails_the_job_and_a_person_sends_it_again(
-    pacs: rp.Pacs, write: Any, run: Any, served: Served, tmp_path: Path, free_port: int
+    pacs: rp.Pacs, write_rule: Any, run: Any, served: Served, tmp_path: Path, free_port: int
 ) -> None:
     pacs.peers.add("clinic", aet="CLINIC", host="127.0.0.1", port=free_port)
-    path = write('{ send = "clinic" }', retry="attempts = 3\nfirst_s = 0.05\nlongest_s = 0.1")
+    path = write_rule('{ send = "clinic" }', retry="attempts = 3\nfirst_s = 0.05\nlongest_s = 0.1")
     with run(path), served(create_app(pacs, access=Access(), stable_age_s=3600)) as url:
         pacs.ingest(small_ct())
         (job,) = _done(pacs, 1)
@@ -263,13 +251,13 @@ def test_a_peer_that_stays_away_fails_the_job_and_a_person_sends_it_again(
 
 
 def test_an_orthanc_killed_in_mid_transfer_has_every_instance_in_the_end(
-    pacs: rp.Pacs, write: Any, run: Any, tmp_path: Path, free_port: int
+    pacs: rp.Pacs, write_rule: Any, run: Any, tmp_path: Path, free_port: int
 ) -> None:
     folder, url = tmp_path / "orthanc", f"http://127.0.0.1:{free_port}"
     orthanc = _orthanc(folder, free_port)
     try:
         pacs.ingest([small_ct(number, size=256) for number in range(COUNT)])
-        with run(write(f'{{ send = "orthanc+{url}/" }}')):
+        with run(write_rule(f'{{ send = "orthanc+{url}/" }}')):
             _wait(lambda: httpx.get(f"{url}/statistics").json()["CountInstances"] > 10, every_s=0.001)
             orthanc.kill()
             orthanc.wait()
@@ -288,7 +276,7 @@ def test_an_orthanc_killed_in_mid_transfer_has_every_instance_in_the_end(
 
 
 def test_jobs_for_a_peer_that_is_away_do_not_wait_for_it_one_after_the_other(
-    pacs: rp.Pacs, write: Any, run: Any
+    pacs: rp.Pacs, write_rule: Any, run: Any
 ) -> None:
     asked = []
 
@@ -307,7 +295,7 @@ def test_jobs_for_a_peer_that_is_away_do_not_wait_for_it_one_after_the_other(
         thread = threading.Thread(target=hang_up)
         thread.start()
         pacs.ingest([small_ct(1, StudyInstanceUID="1.2", SeriesInstanceUID=f"1.2.{number}") for number in range(20)])
-        with run(write('{ send = "clinic", label = "x" }', retry="first_s = 20\nlongest_s = 20")):
+        with run(write_rule('{ send = "clinic", label = "x" }', retry="first_s = 20\nlongest_s = 20")):
             _wait(lambda: sum(job.put_off for job in pacs.archive.jobs.all()) == 20)
             _wait(lambda: len(pacs.search("series", labels="x")) == 20)
         listener.shutdown(socket.SHUT_RDWR)
@@ -321,7 +309,7 @@ def test_jobs_for_a_peer_that_is_away_do_not_wait_for_it_one_after_the_other(
     ("kind", "status", "attempts"), [("orthanc", 429, 2), ("dicomweb", 408, 2), ("dicomweb", 400, 1)]
 )
 def test_a_server_that_is_only_busy_is_asked_again(
-    pacs: rp.Pacs, write: Any, run: Any, served: Served, kind: str, status: int, attempts: int
+    pacs: rp.Pacs, write_rule: Any, run: Any, served: Served, kind: str, status: int, attempts: int
 ) -> None:
     """It refuses once, and takes what comes then."""
     asked = []
@@ -337,7 +325,7 @@ def test_a_server_that_is_only_busy_is_asked_again(
     app = Starlette(routes=[Route("/{path:path}", take, methods=["POST"])])
     with served(app) as url:
         pacs.ingest(small_ct(1))
-        with run(write(f'{{ send = "{kind}+{url}/" }}')):
+        with run(write_rule(f'{{ send = "{kind}+{url}/" }}')):
             (job,) = _done(pacs, 1)
     assert (job.state, len(asked)) == ("success" if attempts == 2 else "failure", attempts)
     if attempts == 1:
@@ -351,12 +339,14 @@ def test_only_what_will_never_be_taken_is_a_refusal() -> None:
     assert not is_refusal(RemoteError("cannot be reached"))
 
 
-def test_what_becomes_stable_is_noted_once_a_series_and_only_for_rules(pacs: rp.Pacs, write: Any, run: Any) -> None:
+def test_what_becomes_stable_is_noted_once_a_series_and_only_for_rules(
+    pacs: rp.Pacs, write_rule: Any, run: Any
+) -> None:
     def noted() -> int:
         with pacs.archive.ledger.reading() as con:
             return int(con.execute("select count(*) from stable_series").fetchone()[0])
 
-    with run(write('{ label = "x" }')):
+    with run(write_rule('{ label = "x" }')):
         pacs.ingest(small_ct(1))
         _done(pacs, 1)
     assert noted() == 0
@@ -365,7 +355,7 @@ def test_what_becomes_stable_is_noted_once_a_series_and_only_for_rules(pacs: rp.
         pacs.ingest(small_ct(number))
         pacs.archive.resources.settle(0)
         assert noted() == 1
-    with run(write('{ label = "x" }')):
+    with run(write_rule('{ label = "x" }')):
         _done(pacs, 2)
     with pacs.archive.ledger.writing() as con:
         con.execute("delete from routes")

@@ -1,9 +1,8 @@
 """A file of rules with a mistake is refused before anything is served, and it is said where the mistake is."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,6 @@ _GOOD = '[[rule]]\nname = "one"\nwhen = "true"\nthen = { label = "x" }\n'
 def pacs(home: Path) -> Iterator[rp.Pacs]:
     with rp.connect(home) as pacs:
         yield pacs
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a file of one rule."""
-
-    def write(then: str, *, when: str = "Modality = 'CT'", retry: str = "") -> Path:
-        path = tmp_path / "rules.toml"
-        path.write_text(f'[retry]\n{retry}\n[[rule]]\nname = "one"\nwhen = {json.dumps(when)}\nthen = {then}\n')
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize(
@@ -76,24 +63,24 @@ def test_a_mistake_is_told_with_its_rule(pacs: rp.Pacs, tmp_path: Path, text: st
 
 @pytest.mark.parametrize("code", ["count = 1\n", "import no_such_module\n"])
 def test_a_function_that_cannot_be_called_is_a_mistake(
-    pacs: rp.Pacs, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+    pacs: rp.Pacs, write_rule: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     _install(tmp_path, code)
     monkeypatch.syspath_prepend(tmp_path / "site")
     with pytest.raises(InvalidInputError, match="rule 'one': the entry point 'count'"):
-        check_rules(read_rules(write('{ run = "count" }')), pacs, source="rules.toml")
+        check_rules(read_rules(write_rule('{ run = "count" }')), pacs, source="rules.toml")
 
 
-def test_serve_refuses_to_start_with_a_mistake(home: Path, write: Any) -> None:
-    path = write('{ label = "x" }', when="read_csv('/etc/passwd') is null")
+def test_serve_refuses_to_start_with_a_mistake(home: Path, write_rule: Any) -> None:
+    path = write_rule('{ label = "x" }', when="read_csv('/etc/passwd') is null")
     command = [sys.executable, "-m", "researchpacs", "--home", str(home), "serve", "--port", "0", "--rules", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "rule 'one': a condition cannot call read_csv()" in done.stderr
 
 
-def test_rules_say_how_often_to_try(write: Any) -> None:
-    assert read_rules(write('{ label = "x" }', retry="attempts = 7")).retry == Retry(
+def test_rules_say_how_often_to_try(write_rule: Any) -> None:
+    assert read_rules(write_rule('{ label = "x" }', retry="attempts = 7")).retry == Retry(
         attempts=7, first_s=5.0, longest_s=1800.0
     )
 

@@ -15,7 +15,7 @@ from pydicom.valuerep import DA, TM
 from researchpacs.annotation.measurement import Measurement
 from researchpacs.dicom import codes
 from researchpacs.dicom.sr import MODEL_NAME
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
 __all__ = ["compose"]
 
@@ -88,7 +88,7 @@ def compose(measurements: Sequence[Measurement], headers: Sequence[Dataset]) -> 
     for keyword in PATIENT_AND_STUDY:
         _copy(headers[0], keyword, report)
     report.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    report.file_meta.ImplementationVersionName = "RESEARCHPACS"
+    report.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return report
 
 

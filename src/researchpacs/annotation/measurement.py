@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import category
 
 from researchpacs.dicom.codes import Code
@@ -113,14 +113,7 @@ class Measurement:
         GeometryError
             An array that does not know its series or its geometry.
         """
-        geometry = getattr(vol, "dicom", None)
-        if geometry is None:
-            raise InvalidInputError(
-                f"cannot measure on a {type(vol).__name__}; give a volume as open_volume and read_volume return it"
-            )
-        p, q = _as_point(p_lps), _as_point(q_lps)
-        if p == q:
-            raise InvalidInputError("both ends of the length are the same point; give two")
+        geometry, (p, q) = _geometry_of(vol), _as_ends(p_lps, q_lps)
         if isinstance(label, Code):
             finding = finding or label
             label = label.meaning
@@ -160,6 +153,22 @@ class Measurement:
         parts = (self.series_uid, self.frame_of_reference_uid, self.kind, self.points_lps, self.value, self.unit)
         told = (self.label, self.finding, self.site, self.author, self.algorithm, self.created_at)
         return [str(part) for part in (*parts, *told)]
+
+
+def _geometry_of(vol: "xr.DataArray") -> Any:
+    geometry = getattr(vol, "dicom", None)
+    if geometry is None:
+        raise InvalidInputError(
+            f"cannot measure on a {type(vol).__name__}; give a volume as open_volume and read_volume return it"
+        )
+    return geometry
+
+
+def _as_ends(p_lps: Sequence[float], q_lps: Sequence[float]) -> tuple[Point, Point]:
+    p, q = _as_point(p_lps), _as_point(q_lps)
+    if p == q:
+        raise InvalidInputError("both ends of the length are the same point; give two")
+    return p, q
 
 
 def _as_point(values: Iterable[float]) -> Point:

@@ -111,12 +111,8 @@ def back_up(
     ----------
     home, ledger
         Of the archive.
-    prune
-        Remove files of earlier backups that are not needed any more.
-    recheck
-        Read again what earlier backups brought, and copy anew what is damaged.
-    progress
-        Show a bar; by default in a notebook and on a terminal.
+    prune, recheck, progress
+        As `Pacs.backup`.
 
     Raises
     ------

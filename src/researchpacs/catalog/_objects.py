@@ -307,8 +307,7 @@ def _frames(archive: "Archive", stored: "Stored", layout: "PixelLayout") -> "Ite
     if ranges is None:
         yield from decode_frames(archive.read(stored.key), layout)
         return
-    if len(ranges) != layout.number_of_frames:
-        raise PixelDataError(f"{layout.number_of_frames} frames are declared, {len(ranges)} are there")
+    _check_count(layout, len(ranges))
     for offset, length in ranges:
         yield decode_frame(read(offset, length), layout)
 
@@ -325,5 +324,11 @@ def _frames_of_file(data: bytes, layout: "PixelLayout") -> "Iterator[np.ndarray]
     if ranges is None:
         yield from decode_frames(data, sent)
         return
+    _check_count(layout, len(ranges))
     for offset, length in ranges:
         yield decode_frame(data[offset : offset + length], sent)
+
+
+def _check_count(layout: "PixelLayout", count: int) -> None:
+    if count != layout.number_of_frames:
+        raise PixelDataError(f"{layout.number_of_frames} frames are declared, {count} are there")

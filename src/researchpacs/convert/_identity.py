@@ -10,11 +10,11 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from researchpacs.convert._subject import Subject, apply_attributes
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from researchpacs.dicom.make import file_meta_of, set_empty
+from researchpacs.dicom.uids import derived_uid
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError
 
@@ -22,19 +22,6 @@ __all__ = ["MAKER", "MODEL_NAME", "completed"]
 
 MAKER, MODEL_NAME = "researchpacs", "to_dicom"
 _BULK = ("PixelData", "EncapsulatedDocument")
-# Of type 2 in Patient, General Study, General Series and General Equipment, so they are there without a value.
-_EMPTY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyID",
-    "SeriesNumber",
-)
 
 
 def completed(
@@ -59,9 +46,7 @@ def completed(
         for element in subject.header:
             ds[element.tag] = element
         apply_attributes(ds, attributes)
-        for keyword in _EMPTY:
-            if keyword not in ds:
-                setattr(ds, keyword, None)
+        set_empty(ds)
         if "EncapsulatedDocument" in ds and ds.SeriesNumber is None:
             ds.SeriesNumber = 1  # of type 1 in Encapsulated Document Series (PS3.3 C.24.1)
         if "Rows" in ds and not ds.get("BodyPartExamined") and "Laterality" not in ds:
@@ -76,7 +61,7 @@ def completed(
         if "FrameOfReferenceUID" in ds and not ds.FrameOfReferenceUID:
             ds.FrameOfReferenceUID = derived_uid("converted frame of reference", digest)
         ds.SOPInstanceUID = derived_uid("converted instance", digest, str(number))
-        ds.file_meta = _file_meta(ds, transfer_syntax or ExplicitVRLittleEndian)
+        ds.file_meta = file_meta_of(ds, transfer_syntax or ExplicitVRLittleEndian)
     return list(drafts)
 
 
@@ -105,14 +90,3 @@ def _written(header: Dataset) -> bytes:
             f"a value of like= or attributes= cannot be written ({type(error).__name__}); correct it first"
         ) from error
     return buffer.getvalue()
-
-
-def _file_meta(ds: Dataset, transfer_syntax: str) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = "RESEARCHPACS"
-    return meta

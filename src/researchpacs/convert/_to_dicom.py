@@ -66,11 +66,16 @@ def to_dicom(
     from researchpacs.convert._sources import Wish, drafts_of
     from researchpacs.convert._subject import as_subject
 
-    told = dict(attributes or {}) if isinstance(attributes, Mapping | None) else attributes
-    if description is not None:
-        if "SeriesDescription" in told:
-            raise InvalidInputError("description= is the SeriesDescription; leave that out of attributes=")
-        told = {**told, "SeriesDescription": description}
+    told = _told(attributes, description)
     subject = as_subject(like, told)
     drafts = drafts_of(source, Wish(subject, modality or "", description or "", affine_lps, spacing))
     return completed(drafts.datasets, subject, told, transfer_syntax=drafts.transfer_syntax)
+
+
+def _told(attributes: Mapping[str, Any] | None, description: str | None) -> Mapping[str, Any]:
+    told = dict(attributes or {}) if isinstance(attributes, Mapping | None) else attributes
+    if description is None:
+        return told
+    if "SeriesDescription" in told:
+        raise InvalidInputError("description= is the SeriesDescription; leave that out of attributes=")
+    return {**told, "SeriesDescription": description}

@@ -1,4 +1,4 @@
-"""Make a file of a data set: with what every instance has, and new UIDs where it has none."""
+"""What every instance has, and a file of a data set that may lack it."""
 
 from io import BytesIO
 
@@ -6,12 +6,11 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
+from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["complete"]
+__all__ = ["complete", "file_meta_of", "set_empty"]
 
-# Of type 2 in the Patient, General Study, General Series and General Equipment modules: there without a value.
 _EMPTY = (
     "PatientName",
     "PatientID",
@@ -23,26 +22,18 @@ _EMPTY = (
     "ReferringPhysicianName",
     "StudyID",
     "SeriesNumber",
-    "InstanceNumber",
-    "Manufacturer",
 )
 
 
 def complete(ds: Dataset) -> bytes:
     """Give a data set what every instance has, where it lacks it, and write it as a file."""
-    for keyword in _EMPTY:
-        if keyword not in ds:
-            setattr(ds, keyword, None)
+    set_empty(ds, "InstanceNumber", "Manufacturer")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
         if not ds.get(keyword) and (keyword != "FrameOfReferenceUID" or keyword in ds):
             setattr(ds, keyword, generate_uid(prefix=None))
     if "SOPClassUID" not in ds:
         raise InvalidInputError("an instance without content takes a SOPClassUID")
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    ds.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    ds.file_meta = file_meta_of(ds, ExplicitVRLittleEndian)
     buffer = BytesIO()
     try:
         ds.save_as(buffer, enforce_file_format=True)
@@ -50,3 +41,28 @@ def complete(ds: Dataset) -> bytes:
         # The message may quote a value, so only its kind is told.
         raise InvalidInputError(f"a value does not fit its attribute ({type(error).__name__})") from error
     return buffer.getvalue()
+
+
+def set_empty(ds: Dataset, *keywords: str) -> None:
+    """Set what is of type 2 in Patient, General Study, General Series and General Equipment, and not there.
+
+    Parameters
+    ----------
+    keywords
+        More of them.
+    """
+    for keyword in (*_EMPTY, *keywords):
+        if keyword not in ds:
+            setattr(ds, keyword, None)
+
+
+def file_meta_of(ds: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
+    """Make the File Meta Information of a data set (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta

@@ -3,7 +3,7 @@
 import json
 from uuid import UUID, uuid5
 
-__all__ = ["IMPLEMENTATION_CLASS_UID", "derived_uid"]
+__all__ = ["IMPLEMENTATION_CLASS_UID", "IMPLEMENTATION_VERSION_NAME", "derived_uid"]
 
 _NAMESPACE = UUID("9b6a1a52-3c1b-5d0f-9a57-6a4c5d2f1e08")
 
@@ -23,3 +23,4 @@ def derived_uid(kind: str, *content: str) -> str:
 
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation")
 """Of files that we write (PS3.7 D.3.3.2); it names no version: an upgrade must not change equal content."""
+IMPLEMENTATION_VERSION_NAME = "RESEARCHPACS"

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 from tests.server.conftest import wait_until
-from tests.server.dimse.test_dimse_faults import associate_rq, conversation, mutated
+from tests.server.dimse.test_dimse_faults import associate_rq, conversation, mutated, talk
 
 from researchpacs.archive._dimse._contexts import ECHO
 
@@ -70,20 +70,6 @@ def watched(victim: Victim) -> Iterator[None]:
         over.set()
         thread.join()
     assert not slow
-
-
-def talk(port: int, data: bytes, *, patience_s: float = 0.05) -> bytes:
-    answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-        try:
-            sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
-            sock.settimeout(patience_s)
-            while got := sock.recv(65_536):
-                answer += got
-        except OSError:
-            return answer
-    return answer
 
 
 def closes_within(sock: socket.socket, seconds: float) -> bool:

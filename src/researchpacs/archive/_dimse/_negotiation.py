@@ -19,12 +19,12 @@ from pynetdicom.presentation import PresentationContext
 from researchpacs.archive._dimse._contexts import Context, Proposal
 from researchpacs.archive._dimse._errors import ProtocolError
 from researchpacs.archive._dimse._pdu import ASSOCIATE_AC, ASSOCIATE_RQ, LONGEST_PDU
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
+from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from researchpacs.dicom.values import reading_quietly
 
 __all__ = ["VERSION_NAME", "Answer", "Request", "answer_of", "encode_answer", "encode_request", "request_of"]
 
-VERSION_NAME = "RESEARCHPACS"
+VERSION_NAME = IMPLEMENTATION_VERSION_NAME
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 _SHORTEST_PDU = 1024
 
