@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from researchpacs.catalog import Result
-from researchpacs.errors import InvalidInputError, NotFoundError
+from researchpacs.errors import InvalidInputError, NotFoundError, ResearchPacsError
 from researchpacs.search import Search
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "files_of",
     "members_of",
     "question_of",
+    "refusal_of",
     "with_digests",
 ]
 
@@ -156,6 +157,15 @@ def with_digests(members: Iterable[Member], files: Iterable[tuple[Any, ...]], ar
         for one in members
         if one.identity in lines
     ]
+
+
+def refusal_of(member: Member, held: Member | None) -> ResearchPacsError | None:
+    """Why a series cannot be read as it was frozen, given what the archive holds of it now."""
+    if held is None:
+        return NotFoundError("the series is not in the archive any more; cohort.diff() lists what changed")
+    if held.digest != member.digest:
+        return InvalidInputError("other instances or files than when the cohort was frozen; freeze it anew")
+    return None
 
 
 def digest_of(members: Sequence[Member]) -> str:

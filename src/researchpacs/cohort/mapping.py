@@ -13,10 +13,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from researchpacs.cohort._code import code_digest, name_of
-from researchpacs.cohort._members import Member, contents_of
+from researchpacs.cohort._members import Member, contents_of, refusal_of
 from researchpacs.cohort._results import Kept, Outcome, as_values
 from researchpacs.cohort._segments import Segmentation, as_labels, masks_on, segmentations_of
-from researchpacs.errors import InvalidInputError, MissingExtraError, NotFoundError, ResearchPacsError
+from researchpacs.errors import InvalidInputError, MissingExtraError, ResearchPacsError
 from researchpacs.ingest._progress import Progress
 
 if TYPE_CHECKING:
@@ -123,20 +123,11 @@ def _tasks(part: "Part", work: _Work) -> Generator[tuple[_Task, ResearchPacsErro
     held = {one.identity: one for one in contents_of(part.members, catalog, archive)}
     segmented = segmentations_of(part.members, work.segments, catalog, archive) if work.segments else {}
     for member in part.members:
-        error = _refusal(member, held.get(member.identity))
+        error = refusal_of(member, held.get(member.identity))
         found = segmented.get(member.identity, ())
         if error is None and isinstance(found, ResearchPacsError):
             error = found
         yield _Task(member, () if isinstance(found, ResearchPacsError) else found), error
-
-
-def _refusal(member: Member, held: Member | None) -> ResearchPacsError | None:
-    """Why a series cannot be read as it was frozen."""
-    if held is None:
-        return NotFoundError("the series is not in the archive any more; cohort.diff() lists what changed")
-    if held.digest != member.digest:
-        return InvalidInputError("other instances or files than when the cohort was frozen; freeze it anew")
-    return None
 
 
 def _computed(

@@ -8,10 +8,13 @@ from researchpacs.cohort._members import Member
 from researchpacs.errors import NotFoundError
 
 if TYPE_CHECKING:
+    import os
+
     import pandas as pd
 
     from researchpacs.archive import Archive
     from researchpacs.catalog import Catalog
+    from researchpacs.cohort.export import ExportReport
 
 __all__ = ["AsSeries", "Part", "Source"]
 
@@ -180,6 +183,69 @@ class Part(Sequence[Any]):
             on_irregular=on_irregular,
             client=client,
             save=save,
+            workers=workers,
+            progress=progress,
+        )
+
+    def export(
+        self,
+        folder: "str | os.PathLike[str]",
+        *,
+        format: str,  # noqa: A002 - as xarray's and pandas' writers call it
+        licence: str | None = None,
+        on_irregular: str = "raise",
+        dry_run: bool = False,
+        workers: int | None = None,
+        progress: bool | None = None,
+    ) -> "ExportReport":
+        """Write the series into a folder; a run that was cut short goes on where it ended.
+
+        Beside them are ``manifest.csv`` (a line per file: size, SHA-256, UIDs of the series, licence and source, the
+        cohort's columns) and ``ro-crate-metadata.json``. Files are named by numbers, never by values of the series.
+
+        Parameters
+        ----------
+        folder
+            An empty one, one that does not exist, or that of the same export.
+        format
+            ``"dicom"``: the files bit for bit, with all that they say of the patients; ingested elsewhere they give
+            the same digest. ``"nifti"`` and ``"zarr"``: volumes with their technical attributes, without names,
+            identifiers, dates and free text. ``"bids"``: as NIfTI, series of MR that the cohort's column ``bids`` or
+            their description names.
+        licence
+            Name or address of the licence of the whole; that of the series' origins unless given.
+        on_irregular
+            As in `read_volume`; of no matter for DICOM.
+        dry_run
+            Write nothing; say how many series and bytes it would be, and which series cannot be exported.
+        workers
+            How many series are written at once: at most 4 unless given.
+        progress
+            Show a bar; None shows it on a terminal and in a notebook.
+
+        Returns
+        -------
+        report
+            `df()` has a row per series; one that cannot be exported has an ``error``, and the others go on.
+
+        Raises
+        ------
+        InvalidInputError
+            Another format, or a folder that holds something else.
+        ConflictError
+            The folder holds another export.
+        MissingExtraError
+            Zarr is not installed.
+        """
+        from researchpacs.cohort.export import exported
+
+        return exported(
+            self,
+            folder,
+            written=format,
+            licence=licence,
+            on_irregular=on_irregular,
+            dry_run=dry_run,
             workers=workers,
             progress=progress,
         )
