@@ -1,7 +1,9 @@
-"""Killed at any moment, an ingest loses nothing it acknowledged and leaves nothing that needs repair.
+"""Killed at any moment, an archive loses nothing it acknowledged and leaves nothing that needs repair.
 
-A round starts `ACTIONS`, kills it after a random time and holds the home to `CLAIMS`. Both are lists of their own, so
-that what is kept beside the archive can be killed and checked in the same rounds.
+Killed are ingests, deletions, syncs and rebuilds of the catalog, its compaction, and the freezing of cohorts.
+
+A round starts one of `ACTIONS`, kills it after a random number of steps and holds the home to `CLAIMS`. Both are lists
+of their own, so that what is kept beside the archive can be killed and checked in the same rounds.
 """
 
 import hashlib
@@ -19,13 +21,17 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
+import researchpacs as rp
 from researchpacs.archive import EmbeddedArchive
 from researchpacs.catalog import Catalog
+from researchpacs.cohort._members import digest_of
 from researchpacs.errors import NotFoundError
 from researchpacs.ingest import ingest
 from researchpacs.model import Find
 from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
+
+from .invariants import all_rows, counts_of_levels
 
 _SEED = 20240229
 _FILES = 240
@@ -68,8 +74,10 @@ for row in list(archive.find(Find("instance")))[::3]:
 )
 _FOLLOW = """
 import threading
+import researchpacs as rp
 from researchpacs.archive import EmbeddedArchive
 from researchpacs.catalog import Catalog
+from researchpacs.cohort._members import digest_of
 from researchpacs.storage.home import Home
 
 def follow(home, rebuild):
@@ -83,8 +91,72 @@ threading.Thread(target=follow, args=(Home.open(sys.argv[1]), {rebuild}), daemon
 _INGEST_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST
 _DELETE_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST_AND_DELETE
 _REBUILD = "import sys" + _FOLLOW.format(rebuild=True) + _INGEST + "threading.Event().wait()"
-ACTIONS: list[str] = [_INGEST_AND_SYNC, _INGEST_AND_DELETE, _REBUILD, _DELETE_AND_SYNC, _INGEST]
-"""Programs with the arguments home and folder; they print ``<outcome> <key>`` after each acknowledged step."""
+_WITHOUT_END = """
+import sys
+import researchpacs as rp
+
+pacs = rp.connect(sys.argv[1])
+
+def tell(*words):
+    sys.stdout.write(" ".join(words) + "\\n")
+    sys.stdout.flush()
+
+def turn_over():
+    report = pacs.ingest(sys.argv[2], progress=False)
+    keys = dict(pacs.sql("select SOPInstanceUID, instance_key from instances").fetchall())
+    for row in report.df().itertuples():
+        tell(row.outcome, keys.get(row.SOPInstanceUID, ""))
+    for uid in list(keys)[::3]:
+        tell("deleting", keys[uid])
+        pacs.archive.delete("instance", keys[uid])
+        tell("deleted", keys[uid])
+"""
+_COMPACT = (
+    _WITHOUT_END
+    + """
+import researchpacs.catalog._committer as committer
+from researchpacs.catalog._tidy import tidy
+
+committer.BATCH_ROWS, committer.TIDY_COMMITS = 7, 1
+committer.tidy = lambda con: (tell("tidying"), tidy(con, keep_s=0), tell("tidied"))
+tell("ready")
+while True:
+    turn_over()
+"""
+)
+_FREEZE = (
+    _WITHOUT_END
+    + """
+import os
+import threading
+
+def freeze():
+    number = 0
+    while True:
+        number += 1
+        hits = pacs.search("series", Modality=["CT", "SR"])
+        if hits:
+            cohort = pacs.freeze(hits, name=f"{os.getpid()}-{number}")
+            tell("frozen", cohort.name, cohort.digest, str(len(cohort)))
+
+threading.Thread(target=freeze, daemon=True).start()
+tell("ready")
+while True:
+    turn_over()
+"""
+)
+_ANY = ("stored", "duplicate", "deleting", "deleted")
+ACTIONS: list[tuple[str, tuple[str, ...], int]] = [
+    (_INGEST_AND_SYNC, _ANY, 240),
+    (_FREEZE, ("frozen",), 3),
+    (_INGEST_AND_DELETE, _ANY, 300),
+    (_REBUILD, _ANY, 240),
+    (_COMPACT, ("tidying", "tidied"), 8),
+    (_DELETE_AND_SYNC, _ANY, 400),
+    (_INGEST, _ANY, 240),
+]
+"""Programs with the arguments home and folder, that print ``<outcome> <key>`` after each acknowledged step; with the
+steps that are counted, and how many of them may come before the kill."""
 
 
 @dataclass
@@ -95,6 +167,8 @@ class Told:
     deleted: set[str] = field(default_factory=set)
     uncertain: set[str] = field(default_factory=set)
     """Deletions that were begun and not acknowledged."""
+    frozen: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Digest and number of series of each cohort, by name."""
 
 
 def _the_archive_is_whole(home: Home, told: Told) -> None:
@@ -116,30 +190,44 @@ def _the_catalog_agrees_with_the_ledger(home: Home, _told: Told) -> None:
     archive = EmbeddedArchive(home)
     catalog = Catalog(home, archive)
     kept = {change.key for change in archive.changes(0, 10**6).items if change.kind == "stored"}
-    found = _tables(catalog)
-    columns, rows = found["instances"]
-    assert {row[columns.index("instance_key")] for row in rows} == kept
-    catalog.sync(rebuild=True)
-    assert _tables(catalog) == found
+    counts = catalog.sql(counts_of_levels(catalog)).fetchall()
+    assert counts == [(True,)]
+    assert {key for (key,) in catalog.sql("select instance_key from instances").fetchall()} == kept
+    assert not catalog.mended, "a kill damaged the catalog"
     catalog.close()
     archive.close()
 
 
-def _tables(catalog: Catalog) -> dict[str, tuple[list[str], list[tuple[object, ...]]]]:
-    """Every table but for when its rows were written, in one order."""
-    tables = {}
-    for name in catalog.schema().tables:
-        if name == "sync_state":
-            continue
-        rows = catalog.sql(f"select * from {name} limit 0")
-        kept = [column for column in rows.columns if column != "changed_at"]
-        chosen = ", ".join(f'"{column}"' for column in kept)
-        rows = catalog.sql(f"select {chosen} from {name} order by all")
-        tables[name] = (kept, rows.fetchall())
-    return tables
+def _the_catalog_equals_one_made_anew(home: Home) -> None:
+    archive = EmbeddedArchive(home)
+    catalog = Catalog(home, archive)
+    found = all_rows(catalog)
+    catalog.sync(rebuild=True)
+    anew = all_rows(catalog)
+    assert set(anew) == set(found)
+    for table, rows in anew.items():
+        assert found[table] == rows, table
+    catalog.close()
+    archive.close()
 
 
-CLAIMS: list[Callable[[Home, Told], None]] = [_the_archive_is_whole, _the_catalog_agrees_with_the_ledger]
+def _the_cohorts_are_as_they_were_frozen(home: Home, told: Told) -> None:
+    with rp.connect(home.path) as pacs:
+        for name, (digest, length) in told.frozen.items():
+            cohort = pacs.cohort(name)
+            assert (cohort.digest, len(cohort), digest_of(cohort.members)) == (digest, length, digest)
+        query = (
+            "select c.name, c.digest, count(*) from cohorts c join cohort_members m on m.cohort = c.name group by all"
+        )
+        in_sql = {name: (digest, length) for name, digest, length in pacs.sql(query).fetchall()}
+        assert in_sql.items() >= told.frozen.items()
+
+
+CLAIMS: list[Callable[[Home, Told], None]] = [
+    _the_archive_is_whole,
+    _the_catalog_agrees_with_the_ledger,
+    _the_cohorts_are_as_they_were_frozen,
+]
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +268,16 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_ingest_killed_at_any_moment_loses_nothing(home: Path, scans: Path) -> None:
-    _rounds(5, home, scans)
+def test_what_is_killed_at_any_moment_loses_nothing(home: Path, scans: Path) -> None:
+    _rounds(len(ACTIONS), home, scans, seed=_SEED, anew_every=4)
 
 
 @pytest.mark.soak
-def test_fifty_ingests_killed_at_any_moment_lose_nothing(home: Path, scans: Path) -> None:
-    _rounds(50, home, scans)
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(4))
+def test_two_hundred_kills_at_any_moment_lose_nothing(home: Path, scans: Path, part: int) -> None:
+    """In four archives of fifty kills each: what one kill leaves behind meets the next."""
+    _rounds(50, home, scans, seed=_SEED + part, anew_every=5)
 
 
 def test_an_interrupted_ingest_keeps_what_it_acknowledged_and_leaves_no_temporary_file(home: Path, many: Path) -> None:
@@ -243,19 +334,23 @@ def test_a_full_disk_is_a_row_for_each_file_and_more_room_is_all_it_takes(tmp_pa
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def _rounds(rounds: int, home: Path, scans: Path) -> None:
-    chance, told, killed = random.Random(_SEED), Told(), 0
+def _rounds(rounds: int, home: Path, scans: Path, *, seed: int, anew_every: int) -> None:
+    chance, told, killed = random.Random(seed), Told(), 0
     for number in range(rounds):
-        child = _start(ACTIONS[number % len(ACTIONS)], home, scans)
-        lines = _read_until(child, acknowledged=0)
-        time.sleep(chance.uniform(0, 1.5))
+        program, words, most = ACTIONS[number % len(ACTIONS)]
+        child = _start(program, home, scans)
+        lines = _read_until(child, acknowledged=chance.randint(1, most), words=words)
+        time.sleep(chance.uniform(0, 0.3))
         child.kill()
-        rest, _ = child.communicate()
+        _add(told, lines + _rest(child))
         killed += child.returncode == -signal.SIGKILL
-        _add(told, lines + rest.splitlines())
         for claim in CLAIMS:
             claim(Home.open(home), told)
+        if number % anew_every == anew_every - 1:
+            _the_catalog_equals_one_made_anew(Home.open(home))
     assert killed > rounds // 2
+    assert told.frozen
+    _the_catalog_equals_one_made_anew(Home.open(home))
     _what_is_left_is_taken_in(Home.open(home), scans)
 
 
@@ -276,12 +371,25 @@ def _start(action: str, home: Path, scans: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _read_until(child: subprocess.Popen[str], *, acknowledged: int) -> list[str]:
+def _read_until(child: subprocess.Popen[str], *, acknowledged: int, words: tuple[str, ...] = _ANY) -> list[str]:
+    """What a process says until it has acknowledged so many steps, or has ended."""
     assert child.stdout is not None
     lines = [child.stdout.readline().strip()]
     assert lines == ["ready"], child.communicate()
-    while len(lines) <= acknowledged:
-        lines.append(child.stdout.readline().strip())
+    while acknowledged and (line := child.stdout.readline()):
+        lines.append(line.strip())
+        acknowledged -= line.startswith(words)
+    return lines
+
+
+def _rest(child: subprocess.Popen[str]) -> list[str]:
+    """What a process that was killed had said beyond; communicate() would not look at what is read ahead already."""
+    assert child.stdout is not None
+    assert child.stderr is not None
+    lines = child.stdout.read().splitlines()
+    child.stderr.close()
+    child.stdout.close()
+    child.wait()
     return lines
 
 
@@ -299,6 +407,8 @@ def _add(told: Told, lines: list[str]) -> None:
     # A deletion that nobody acknowledged may have happened, or not, until the instance is heard of again.
     for line in lines:
         kind, _, key = line.partition(" ")
+        if kind == "frozen" and len(words := key.split(" ")) == 3 and len(words[1]) == 64:
+            told.frozen[words[0]] = words[1], int(words[2])
         if len(key) != 40:
             continue
         told.uncertain.discard(key)

@@ -4,6 +4,7 @@ Only DuckDB opens ``catalog.sqlite``: Python's sqlite3 and DuckDB's extension do
 """
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import duckdb
@@ -41,6 +42,9 @@ def engine(spill: Path) -> duckdb.DuckDBPyConnection:
         "temp_directory": str(spill),
     }
     con = duckdb.connect(":memory:", config=config)
+    if not _is_watched():
+        # DuckDB takes every program without a file, as of `python -c`, for a terminal, and draws into what it writes.
+        con.execute("set enable_progress_bar = false")
     for name in _EXTENSIONS:
         _load(con, name)
     return con
@@ -73,6 +77,13 @@ def attach_statement(home: Home, *, read_only: bool = True, snapshot: int | None
     options += ["read_only"] if read_only else []
     options += [f"snapshot_version {int(snapshot)}"] if snapshot is not None else []
     return f"attach {_quoted(f'ducklake:sqlite:{home.catalog_metadata}')} as {NAME} ({', '.join(options)})"
+
+
+def _is_watched() -> bool:
+    """Whether what is written is looked at: on a terminal, in a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return (shell is not None and hasattr(shell, "kernel")) or (sys.stdout is not None and sys.stdout.isatty())
 
 
 def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
