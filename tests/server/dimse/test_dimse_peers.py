@@ -1,9 +1,13 @@
 """As an SCU: send to, find at and retrieve from dcmtk's nodes, a real Orthanc and our own SCP."""
 
+import asyncio
+import contextlib
 import json
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,7 +16,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from tests.server.dimse.conftest import OTHER, Tool, dataset_bytes, free_port
+from tests.server.conftest import wait_until
+from tests.server.dimse.conftest import OTHER, Tool, dataset_bytes, free_port, read_all
 
 import researchpacs as rp
 from researchpacs.archive._peers import Peer, Tls
@@ -290,6 +295,68 @@ def test_dcmtk_stores_over_tls_and_only_with_a_certificate(
     assert dcmtk("echoscu", "+tla", "+cf", certificates / "ca.pem", *where, check=False).returncode
     assert dcmtk("echoscu", *where, check=False).returncode
     dcmtk("echoscu", *security, *where)
+
+
+@contextlib.contextmanager
+def tunnel(port: int, certificates: Path) -> Iterator[int]:
+    """A port without TLS that leads to one with TLS, as stunnel makes it for programs that do not speak it."""
+    context = ssl.create_default_context(cafile=certificates / "ca.pem")
+    context.load_cert_chain(certificates / "node.pem", certificates / "node.key")
+
+    async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+        target.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer), return_exceptions=True)
+
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(meet, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+def test_dcmtk_gets_and_moves_over_tls_to_a_node_that_speaks_it_too(
+    tls_scp: Scp, pacs: rp.Pacs, dcmtk: Tool, certificates: Path, slices: list[Path], tmp_path: Path
+) -> None:
+    """Its getscu and movescu speak no TLS themselves in version 3.6.7; the node that receives does."""
+    pacs.ingest(slices)
+    wanted = sorted(str(small_ct(number).SOPInstanceUID) for number in range(7, 10))
+    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={OTHER['StudyInstanceUID']}")
+    security = ("+tls", certificates / "node.key", certificates / "node.pem", "+cf", certificates / "ca.pem")
+    for folder in ("got", "moved"):
+        (tmp_path / folder).mkdir()
+    port = free_port()
+    command = ["storescp", *map(str, security), "-aet", "RECEIVER", "-od", str(tmp_path / "moved"), "+xa", str(port)]
+    ours = {"certificate": str(certificates / "node.pem"), "key": str(certificates / "node.key")}
+    tls = Tls(str(certificates / "ca.pem"), **ours)
+    with tunnel(tls_scp.port, certificates) as plain, subprocess.Popen(command) as receiver:
+        where = ("-aec", tls_scp.aet, "127.0.0.1", plain)
+        try:
+            dcmtk("getscu", "-S", "-od", tmp_path / "got", *keys, *where)
+            wait_until(lambda: dcmtk("echoscu", *security, "127.0.0.1", port, check=False).returncode == 0)
+            pacs.peers.add("receiver", aet="RECEIVER", host="127.0.0.1", port=port, tls=tls)
+            dcmtk("movescu", "-S", "-aem", "RECEIVER", *keys, *where)
+        finally:
+            receiver.terminate()
+    for folder in ("got", "moved"):
+        assert sorted(str(ds.SOPInstanceUID) for ds in read_all(tmp_path / folder)) == wanted
+    with rp.connect(tmp_path / "other") as other:
+        other.peers.add("ours", aet=tls_scp.aet, host="127.0.0.1", port=tls_scp.port, tls=tls)
+        assert other.retrieve("ours", OTHER["StudyInstanceUID"]).stored == 3
 
 
 def test_our_scu_speaks_tls_and_trusts_only_whom_it_is_told_to(tls_scp: Scp, certificates: Path) -> None:
