@@ -10,7 +10,6 @@ from typing import Any
 import duckdb
 
 from researchpacs.catalog._lake import NAME
-from researchpacs.catalog._rows import as_json
 from researchpacs.dicom.frame_record import Record, pack
 from researchpacs.dicom.frame_traits import Timing, Traits
 from researchpacs.dicom.frames import FrameRow
@@ -74,10 +73,7 @@ def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tu
 
 def as_frame(row: Mapping[str, Any]) -> Frame:
     """Make the frame of a row by its names; what is left out of it is not known."""
-    layout = row["pixel_layout"]
-    values = [row.get(name) for name in FRAME_COLUMNS]
-    values[_LAYOUT] = layout if isinstance(layout, str) else as_json(layout)
-    return _frame(values)
+    return _frame([row.get(name) for name in FRAME_COLUMNS])
 
 
 def records_of(found: Iterable[tuple[Frame, Dimensions]]) -> dict[str, Record]:
@@ -120,7 +116,7 @@ def _frame(row: Sequence[Any]) -> Frame:
         rescale_intercept=row[7],
         byte_offset=row[8],
         byte_length=row[9],
-        layout=_layout(row[_LAYOUT]),
+        layout=_layout(row[_LAYOUT]) if isinstance(row[_LAYOUT], str) else _layout_of(tuple(row[_LAYOUT].items())),
         traits=_traits(*(tuple(one) if isinstance(one, list) else one for one in row[_LAYOUT + 1 : _TIMING])),
         timing=Timing(
             temporal_position=row[_TIMING],
@@ -140,3 +136,8 @@ def _traits(*values: Any) -> Traits:
 @lru_cache(maxsize=64)
 def _layout(text: str) -> PixelLayout:
     return PixelLayout(**json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def _layout_of(values: tuple[tuple[str, Any], ...]) -> PixelLayout:
+    return PixelLayout(**dict(values))
