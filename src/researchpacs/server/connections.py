@@ -8,11 +8,16 @@ give way to new ones.
 import asyncio
 import struct
 import sys
+from functools import partial
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.concurrency import iterate_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from researchpacs.server.limits import SAFE_HEADERS
+from researchpacs.server.outflow import Outflow
+from researchpacs.server.pieces import CAN_SEND_FILES, EXTENSION, read_out
 from researchpacs.server.sending import Together
 
 __all__ = ["Connection"]
@@ -39,7 +44,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._waits_since = self._counted_since = self.loop.time()
         self._came = self._bare = 0
-        self._unsent: int | None = None
+        self._taken: int | None = None
+        self._outflow: Outflow | None = None
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,6 +65,8 @@ class Connection(HttpToolsProtocol):
         """Watch no more."""
         if self._watch is not None:
             self._watch.cancel()
+        if self._outflow is not None:
+            self._outflow.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -79,6 +87,35 @@ class Connection(HttpToolsProtocol):
             raise ValueError("too many requests wait for their answers")
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        """Answer a request, also with pieces of files; TLS has to see every byte."""
+        if CAN_SEND_FILES and self.scheme == "http":
+            cast("dict[str, Any]", cycle.scope)["extensions"] = {EXTENSION: {}}
+            app = _with_pieces(app, partial(self._send_pieces, cycle))
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    async def _send_pieces(self, cycle: RequestResponseCycle, message: Message) -> None:
+        """Send the content of an answer whose head was sent."""
+        if cycle.disconnected or cycle.scope["method"] == "HEAD":
+            return
+        self._together.flush()
+        sock = self.transport.get_extra_info("socket")
+        if self.transport.get_write_buffer_size() or sock is None:
+            # What was written before has to go first.
+            async for block in iterate_in_threadpool(read_out(message["pieces"])):
+                await cycle.send({"type": "http.response.body", "body": block, "more_body": True})
+            return
+        self._outflow = outflow = Outflow(sock.dup(), message["pieces"], cycle.expected_content_length)
+        try:
+            await outflow.run()
+        finally:
+            self._outflow = None
+            self._together.written += outflow.went
+        cycle.expected_content_length -= outflow.went
+        if cycle.expected_content_length:
+            self.transport.abort()
+            await asyncio.sleep(0)  # in which the answer learns that there is nobody to end it for
+
     def on_body(self, body: bytes) -> None:
         """Take content."""
         self._bare = 0
@@ -97,7 +134,7 @@ class Connection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """The peer has taken nearly all that was waiting."""
-        self._unsent = None
+        self._taken = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -132,7 +169,7 @@ class Connection(HttpToolsProtocol):
         now, unsent = self.loop.time(), _unsent_bytes(self.transport)
         if unsent:
             return self._is_stuck(now, unsent)
-        self._unsent = None
+        self._taken = None
         if not self._is_asked:
             self._count_from(now)
             return now - self._waits_since > HEAD_S
@@ -147,21 +184,32 @@ class Connection(HttpToolsProtocol):
         return not got_on
 
     def _is_stuck(self, now: float, unsent: int) -> bool:
-        """Whether what waits to be sent is not taken; where there is more than before, some of it was."""
+        """Whether what waits to be sent is not taken."""
         self._waits_since = now
-        if self._unsent is None:
+        taken = self._together.written + (self._outflow.went if self._outflow else 0) - unsent
+        if self._taken is None:
             self._count_from(now)
-            self._unsent = unsent
+            self._taken = taken
             return False
         if now - self._counted_since < STALL_S:
             return False
-        stuck = 0 <= self._unsent - unsent < LEAST_BYTES
+        stuck = taken - self._taken < LEAST_BYTES
         self._count_from(now)
-        self._unsent = unsent
+        self._taken = taken
         return stuck
 
     def _count_from(self, now: float) -> None:
         self._counted_since, self._came = now, 0
+
+
+def _with_pieces(app: ASGIApp, send_pieces: Send) -> ASGIApp:
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            await (send_pieces if message["type"] == EXTENSION else send)(message)
+
+        await app(scope, receive, sent)
+
+    return answered
 
 
 def _unsent_bytes(transport: asyncio.Transport) -> int:

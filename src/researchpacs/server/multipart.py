@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["Part", "gathered", "new_boundary", "written", "written_size"]
+__all__ = ["Part", "closing", "gathered", "new_boundary", "opening", "written", "written_size"]
 
 _OWN_BOUNDARY = 32
 
@@ -30,14 +30,14 @@ def new_boundary() -> str:
 def written(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     """Write parts one after the other; each is read only when the one before it has gone."""
     for part in parts:
-        opening = _opening(part, boundary)
+        head = opening(part, boundary)
         for chunk in part.content:
             # Together, so that small parts cost one write each.
-            yield opening + chunk if opening else chunk
-            opening = b""
-        if opening:
-            yield opening
-    yield _closing(boundary)
+            yield head + chunk if head else chunk
+            head = b""
+        if head:
+            yield head
+    yield closing(boundary)
 
 
 def gathered(chunks: Iterable[bytes], *, size: int = 1 << 18) -> Iterator[bytes]:
@@ -56,15 +56,16 @@ def gathered(chunks: Iterable[bytes], *, size: int = 1 << 18) -> Iterator[bytes]
 def written_size(parts: Iterable[Part]) -> int | None:
     """Bytes that `written` gives for these parts with a `new_boundary`; None where a part's size is not known."""
     boundary = "0" * _OWN_BOUNDARY
-    total = len(_closing(boundary))
+    total = len(closing(boundary))
     for part in parts:
         if part.size is None:
             return None
-        total += len(_opening(part, boundary)) + part.size
+        total += len(opening(part, boundary)) + part.size
     return total
 
 
-def _opening(part: Part, boundary: str) -> bytes:
+def opening(part: Part, boundary: str) -> bytes:
+    """What stands before a part's content."""
     fields = {"Content-Type": part.content_type}
     if part.location:
         fields["Content-Location"] = part.location
@@ -74,5 +75,6 @@ def _opening(part: Part, boundary: str) -> bytes:
     return f"\r\n--{boundary}\r\n{lines}\r\n".encode("latin-1")
 
 
-def _closing(boundary: str) -> bytes:
+def closing(boundary: str) -> bytes:
+    """What stands behind the last part."""
     return f"\r\n--{boundary}--\r\n".encode()

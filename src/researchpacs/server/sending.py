@@ -22,11 +22,14 @@ class Together:
         self._loop = loop
         self._waiting: list[bytes] = []
         self._size = 0
+        self.written = 0
+        """Bytes that were to be sent, whether or not the peer has taken them."""
 
     def write(self, data: bytes) -> None:
         """Send, with what else is written in this turn; much at once."""
         if not self._waiting:
             self._loop.call_soon(self.flush)
+        self.written += len(data)
         self._waiting.append(data)
         self._size += len(data)
         if self._size >= _ENOUGH:

@@ -19,6 +19,7 @@ from dicomweb_client import DICOMwebClient
 import researchpacs as rp
 from researchpacs.server.app import create_app
 from researchpacs.server.auth import Access
+from researchpacs.server.connections import Connection
 
 REAL = (
     "charset",
@@ -48,7 +49,7 @@ def serving(pacs: rp.Pacs) -> Iterator[Served]:
     with socket.socket(proto=socket.IPPROTO_TCP) as found:  # asyncio sets TCP_NODELAY on those that say so
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-        config = uvicorn.Config(create_app(pacs, access=Access()), log_level="error", lifespan="on")
+        config = uvicorn.Config(create_app(pacs, access=Access()), http=Connection, log_level="error", lifespan="on")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [found]}, daemon=True)
         thread.start()

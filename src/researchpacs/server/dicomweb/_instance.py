@@ -18,34 +18,42 @@ from researchpacs.dicom.preamble import safe_preamble
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import NotFoundError
 from researchpacs.server.budget import check_frame
+from researchpacs.server.pieces import Piece, Stretch
 
 if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
-__all__ = ["CHUNK", "OpenInstance", "chunks_of", "size_of"]
+__all__ = ["CHUNK", "OpenInstance", "pieces_of", "size_of"]
 
 _PIXEL_KEYWORDS = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _PREFIX = bytes(128) + b"DICM"
 CHUNK = 1 << 20
 """Bytes that are read and sent at once."""
+_OPENING = 132
+"""Bytes of preamble and prefix."""
 
 
-def chunks_of(stored: Stored) -> Iterator[bytes]:
-    """The file as it goes out, block by block.
+def pieces_of(stored: Stored) -> Iterator[Piece]:
+    """The file as it goes out.
 
     It is the one that was stored, but that an executable preamble is blanked, and that an instance that came without
     what makes a file of it (PS3.10 7.1) gets that.
     """
     with open_instance(stored) as file:
-        yield _added(stored) + safe_preamble(file.read(CHUNK))
-        while chunk := file.read(CHUNK):
-            yield chunk
+        opening, done = file.read(_OPENING), 0
+        safe = safe_preamble(opening)
+        if added := _added(stored):
+            yield added
+        if safe != opening:
+            yield safe
+            done = len(opening)
+        yield Stretch(file, done, stored.size - done)
 
 
 def size_of(stored: Stored) -> int:
-    """Bytes that `chunks_of` gives."""
+    """Bytes that `pieces_of` gives."""
     return stored.size + len(_added(stored))
 
 

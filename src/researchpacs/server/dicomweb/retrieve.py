@@ -10,12 +10,13 @@ from starlette.responses import Response, StreamingResponse
 from researchpacs.archive import Stored
 from researchpacs.errors import PixelDataError
 from researchpacs.server.dicomweb._answers import DICOM_JSON, RequestError, encoded
-from researchpacs.server.dicomweb._instance import OpenInstance, chunks_of, size_of
+from researchpacs.server.dicomweb._instance import OpenInstance, pieces_of, size_of
 from researchpacs.server.dicomweb._json import Attribute, json_of
 from researchpacs.server.dicomweb._media import Wanted, first_taken, quoted, wanted_by
 from researchpacs.server.dicomweb._resources import instance_url, named_instances, root_url
 from researchpacs.server.dicomweb._syntaxes import EXPLICIT, can_become, is_native
-from researchpacs.server.multipart import Part, gathered, new_boundary, written, written_size
+from researchpacs.server.multipart import Part, closing, gathered, new_boundary, opening, written, written_size
+from researchpacs.server.pieces import Piece, PiecesResponse, read_out
 from researchpacs.server.transcoding import transcoded
 
 __all__ = ["metadata", "multipart_answer", "retrieve", "whole_file"]
@@ -59,7 +60,7 @@ def multipart_answer(parts: Iterable[Part], media_type: str, *, size: int | None
         Bytes of all that will be sent, where they are known (`written_size`), with the boundary's length.
     """
     boundary = new_boundary()
-    headers = {"Content-Type": f"multipart/related; type={quoted(media_type)}; boundary={boundary}"}
+    headers = {"Content-Type": _multipart(media_type, boundary)}
     if size is not None:
         headers["Content-Length"] = str(size)
     return StreamingResponse(gathered(written(parts, boundary)), status_code=status, headers=headers)
@@ -92,8 +93,7 @@ def whole_file(stored: Stored, transfer_syntax_uid: str | None) -> Response:
     content = _transcoded(stored, transfer_syntax_uid) if _transcodes(stored, transfer_syntax_uid) else None
     if content is not None:
         return Response(content, media_type=_DICOM, headers=attached)
-    headers = {"Content-Length": str(size_of(stored)), **attached}
-    return StreamingResponse(chunks_of(stored), media_type=_DICOM, headers=headers)
+    return PiecesResponse(pieces_of(stored), size=size_of(stored), headers={"Content-Type": _DICOM, **attached})
 
 
 def _several(given: Sequence[Stored], transfer_syntax_uid: str | None, root: str, *, status: int) -> Response:
@@ -102,7 +102,21 @@ def _several(given: Sequence[Stored], transfer_syntax_uid: str | None, root: str
         # A single one is made now: what is wrong with it is still an answer then.
         return multipart_answer(list(parts) if len(given) == 1 else parts, _DICOM, status=status)
     as_stored = [_as_stored(stored, root) for stored in given]
-    return multipart_answer(as_stored, _DICOM, size=written_size(as_stored), status=status)
+    size, boundary = written_size(as_stored), new_boundary()
+    assert size is not None
+    headers = {"Content-Type": _multipart(_DICOM, boundary)}
+    return PiecesResponse(_pieces(given, as_stored, boundary), size=size, headers=headers, status_code=status)
+
+
+def _pieces(given: Iterable[Stored], parts: Iterable[Part], boundary: str) -> Iterator[Piece]:
+    for stored, part in zip(given, parts, strict=True):
+        yield opening(part, boundary)
+        yield from pieces_of(stored)
+    yield closing(boundary)
+
+
+def _multipart(media_type: str, boundary: str) -> str:
+    return f"multipart/related; type={quoted(media_type)}; boundary={boundary}"
 
 
 def _status(given: Sequence[Stored], instances: Sequence[Stored]) -> int:
@@ -118,7 +132,7 @@ def _part(stored: Stored, transfer_syntax_uid: str | None, root: str) -> Part:
 
 def _as_stored(stored: Stored, root: str) -> Part:
     media_type = f"{_DICOM}; transfer-syntax={stored.transfer_syntax_uid}"
-    return Part(media_type, chunks_of(stored), size_of(stored), instance_url(root, stored))
+    return Part(media_type, read_out(pieces_of(stored)), size_of(stored), instance_url(root, stored))
 
 
 def _array(instances: Sequence[Stored], root: str) -> Iterator[bytes]:
