@@ -170,7 +170,7 @@ def test_another_duckdb_can_attach(asked, tmp_path):
 
     from researchpacs.catalog._lake import engine
 
-    con = engine(tmp_path / "spill")
+    con = engine(tmp_path / "spill", asked._lake)
     con.execute(asked.attach_sql().split("\n", 1)[1])
     assert con.execute("select Modality from series").fetchall() == [("CT",)]
     with pytest.raises(duckdb.Error, match="read-only"):

@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 
 import researchpacs as rp
-from researchpacs.catalog._lake import attach, engine
+from researchpacs.catalog._lake import HomeLake, attach, engine
 from researchpacs.catalog._pins import pinned_snapshots
 from researchpacs.catalog._tidy import tidy
 from researchpacs.cohort import Cohort
@@ -123,8 +123,8 @@ def test_pinned_snapshots_outlive_the_housekeeping(pacs):
     now = pacs.sql("select SOPInstanceUID, tags from instances order by all").fetchall()
     home = pacs.archive.home
     pacs.catalog.close()
-    con = engine(home.tmp / "spill")
-    attach(con, home, read_only=False)
+    con = engine(home.tmp / "spill", lake := HomeLake(home))
+    attach(con, lake, read_only=False)
     held = con.execute("select count(*) from ducklake_snapshots('pacs')").fetchone()[0]
     tidy(con, keep_s=0)
     left = [row[0] for row in con.execute("select snapshot_id from ducklake_snapshots('pacs')").fetchall()]

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from researchpacs.catalog import lost_files
 from researchpacs.errors import ResearchPacsError
 
 if TYPE_CHECKING:
@@ -16,7 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["DoctorReport", "Finding", "examine"]
 
 _LEAST_FREE_BYTES = 1 << 30
-_EXTRAS = {"server": "starlette", "dimse": "pynetdicom", "mesh": "vtkmodules", "pdf": "pypdf", "polars": "polars"}
+_EXTRAS = {
+    "server": "starlette",
+    "dimse": "pynetdicom",
+    "mesh": "vtkmodules",
+    "pdf": "pypdf",
+    "polars": "polars",
+    "postgres": "duckdb_extension_postgres_scanner",
+    "s3": "duckdb_extension_httpfs",
+}
 """A module of each extra."""
 _REBUILD = "make it anew with `researchpacs sync --rebuild`: it holds nothing that the archive does not"
 _COUNTS = """
@@ -94,7 +101,7 @@ def _ledger(archive: "EmbeddedArchive") -> Iterator[Finding]:
 def _catalog(archive: "EmbeddedArchive", catalog: "Catalog") -> Iterator[Finding]:
     with archive.ledger.reading() as con:
         (stored,) = con.execute("select count(*) from instances").fetchone()
-    lost = _lost_files(catalog)
+    lost = catalog.lost_files()
     if lost:
         yield Finding("catalog", ok=False, what=f"{lost} of its files are missing or cut off; {_REBUILD}")
         return
@@ -102,19 +109,11 @@ def _catalog(archive: "EmbeddedArchive", catalog: "Catalog") -> Iterator[Finding
     if {own, series, studies, patients} == {own} and not unshared and own >= stored:
         ((odd,),) = catalog.sql("select count(distinct instance_key) from issues").fetchall()
         made_anew = "; it was lost or damaged, and was made anew just now" if catalog.mended else ""
-        yield Finding("catalog", ok=True, what=f"{own} instances, of which {odd} have a row in issues{made_anew}")
+        what = f"{own} instances in {catalog.place}, of which {odd} have a row in issues{made_anew}"
+        yield Finding("catalog", ok=True, what=what)
     else:
         found = f"the ledger has {stored} instances, its tables {own}, {series}, {studies} and {patients}"
         yield Finding("catalog", ok=False, what=f"{found}; {_REBUILD}")
-
-
-def _lost_files(catalog: "Catalog") -> int:
-    """Data files that the catalog names and that are not there as they were written."""
-    con = catalog.connect()
-    try:
-        return lost_files(con)
-    finally:
-        con.close()
 
 
 def _extras() -> Iterator[Finding]:

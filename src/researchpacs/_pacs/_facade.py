@@ -46,7 +46,7 @@ class Pacs(Federation):
         self._settings = settings
         self._archive = open_archive(settings) if url is None else cast("EmbeddedArchive", open_remote(settings, url))
         self._closed = False
-        self.catalog = Catalog(self._archive.home, self._archive)
+        self.catalog = Catalog(self._archive.home, self._archive, settings.catalog)
         OPEN.add(self)
 
     @property

@@ -1,7 +1,6 @@
 """The DuckDB projection of an archive: wide, typed tables that follow it, and SQL over them."""
 
 from researchpacs.catalog._catalog import Catalog
-from researchpacs.catalog._damage import lost_files
 from researchpacs.catalog._fence import Verdict, check_condition, decide, series_rows
 from researchpacs.catalog._labels import LABEL_KEYS
 from researchpacs.catalog._past import Past
@@ -28,6 +27,5 @@ __all__ = [
     "column_types",
     "decide",
     "is_identifying",
-    "lost_files",
     "series_rows",
 ]

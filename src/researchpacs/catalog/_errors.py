@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import duckdb
 
 from researchpacs.catalog._damage import DamagedError, may_be_damage
+from researchpacs.catalog._outage import outage
 from researchpacs.catalog._show import asks_who
 from researchpacs.errors import InvalidInputError
 
@@ -36,10 +37,14 @@ def telling_sql_errors(query: str, con: duckdb.DuckDBPyConnection) -> Iterator[N
     ------
     DamagedError
         A file cannot be read, which may be one of the lake's.
+    RemoteError, AccessError
+        What it reads does not answer, or not to this user.
     """
     try:
         yield
     except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) and (gone := outage(error, "what the query reads")):
+            raise gone from None
         if may_be_damage(error):
             raise DamagedError(_DAMAGED) from None
         raise InvalidInputError(_message(error, query)) from _without_values(error)

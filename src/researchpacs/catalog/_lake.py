@@ -1,18 +1,27 @@
 """Open the lake: DuckDB with its extensions, attached to write by one process or to read by any number.
 
-Only DuckDB opens ``catalog.sqlite``: Python's sqlite3 and DuckDB's extension do not see each other's locks.
+A lake lies in the home, or outside of it where the settings say so; here is the form in the home. Only DuckDB opens
+``catalog.sqlite``: Python's sqlite3 and DuckDB's extension do not see each other's locks.
 """
 
 import importlib.util
+import shutil
 import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import duckdb
+from filelock import FileLock
 
-from researchpacs.errors import UnsupportedError
+from researchpacs.errors import ResearchPacsError, UnsupportedError
 from researchpacs.storage.home import Home
 
-__all__ = ["NAME", "SCHEMA_VERSION", "attach", "attach_statement", "engine", "open_reader"]
+if TYPE_CHECKING:
+    from researchpacs.config import CatalogPlace
+
+__all__ = ["NAME", "SCHEMA_VERSION", "HomeLake", "Lake", "attach", "engine", "lake_of", "load", "open_reader", "quoted"]
 
 NAME = "pacs"
 """What the lake is called in SQL."""
@@ -20,16 +29,176 @@ NAME = "pacs"
 SCHEMA_VERSION = 4
 """Raised with every change of a table; an older catalog is made anew, a newer one refused."""
 
-_EXTENSIONS = ("ducklake", "sqlite_scanner")
+
+class Lake(Protocol):
+    """Where one archive's catalog lies."""
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Of DuckDB, that it needs."""
+        ...
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, in words; without credentials."""
+        ...
+
+    def prepare(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Tell a connection what it has to know before it attaches the lake."""
+        ...
+
+    def statement(self, *, name: str = NAME, read_only: bool = True, snapshot: int | None = None) -> str:
+        """Write the statement that attaches the lake."""
+        ...
+
+    def preamble(self) -> str:
+        """What another DuckDB client has to do before the statement."""
+        ...
+
+    def stamp(self) -> object | None:
+        """What tells its metadata from others that were put in their place; None where there are none."""
+        ...
+
+    def lock(self, timeout: float | None = None) -> AbstractContextManager[object]:
+        """Be the only writer; `filelock.Timeout` where another process is, and was for `timeout` seconds."""
+        ...
+
+    def discard(self) -> bool:
+        """Throw metadata away that cannot be opened; False where that is not for a program to do."""
+        ...
+
+    def sweep(self, con: duckdb.DuckDBPyConnection) -> bool:
+        """Remove the data files beside a lake without tables, attached for writing; whether there were any."""
+        ...
+
+    def sizes(self, con: duckdb.DuckDBPyConnection, files: Collection[str]) -> Mapping[str, int]:
+        """Bytes of those of its data files that are there."""
+        ...
+
+    def failure(self, error: duckdb.Error) -> ResearchPacsError | None:
+        """What an error says of the place, such as that it does not answer; None where it is about something else."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds open."""
+        ...
 
 
-def engine(spill: Path) -> duckdb.DuckDBPyConnection:
-    """Start a DuckDB in memory that can attach lakes; it fetches nothing from the network by itself.
+class HomeLake:
+    """The lake in a home: SQLite and a folder of Parquet files.
+
+    Parameters
+    ----------
+    home
+        The home.
+    """
+
+    extensions = ("ducklake", "sqlite_scanner")
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._file_lock = FileLock(home.catalog_lock, thread_local=False)
+
+    @property
+    def shown(self) -> str:
+        """The folder of the home."""
+        return str(self._home.path)
+
+    def prepare(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Nothing: there are no credentials."""
+
+    def statement(self, *, name: str = NAME, read_only: bool = True, snapshot: int | None = None) -> str:
+        """Write the statement that attaches the lake."""
+        # DuckLake notes where the data lie relative to nothing, so a home that was moved is told anew.
+        options = [f"data_path {quoted(f'{self._home.catalog_data}/')}", "override_data_path true"]
+        options += ["meta_journal_mode 'WAL'", "meta_busy_timeout 10000"]
+        options += ["read_only"] if read_only else []
+        options += [f"snapshot_version {int(snapshot)}"] if snapshot is not None else []
+        return f"attach {quoted(f'ducklake:sqlite:{self._home.catalog_metadata}')} as {name} ({', '.join(options)})"
+
+    def preamble(self) -> str:
+        """The extensions it needs."""
+        return "install ducklake; install sqlite;"
+
+    def stamp(self) -> object | None:
+        """Device and number of the file."""
+        try:
+            found = self._home.catalog_metadata.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @contextmanager
+    def lock(self, timeout: float | None = None) -> Iterator[None]:
+        """Be the only writer, by a lock on a file."""
+        with self._file_lock.acquire(timeout=-1 if timeout is None else timeout):
+            yield
+
+    def discard(self) -> bool:
+        """Remove the database and the files, unless something else than a file stands there."""
+        if not self._home.catalog_metadata.is_file():
+            return False
+        for path in self._home.path.glob(f"{self._home.catalog_metadata.name}*"):
+            path.unlink()
+        self._clear()
+        return True
+
+    def sweep(self, con: duckdb.DuckDBPyConnection) -> bool:
+        """Empty the folder; whether there were any."""
+        if not any(self._home.catalog_data.rglob("*.parquet")):
+            return False
+        self._clear()
+        return True
+
+    def _clear(self) -> None:
+        if self._home.catalog_data.exists():
+            shutil.rmtree(self._home.catalog_data)
+        self._home.catalog_data.mkdir()
+
+    def sizes(self, con: duckdb.DuckDBPyConnection, files: Collection[str]) -> Mapping[str, int]:
+        """Bytes of those of its data files that are there."""
+        found = {}
+        for file in files:
+            with suppress(OSError):
+                found[file] = Path(file).stat().st_size
+        return found
+
+    def failure(self, error: duckdb.Error) -> ResearchPacsError | None:
+        """None: a folder always answers."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def lake_of(home: Home, place: "CatalogPlace | None", feed_id: Callable[[], str]) -> Lake:
+    """Say where the catalog of an archive lies.
+
+    Parameters
+    ----------
+    home
+        Of the archive.
+    place
+        Outside of the home; None is in it.
+    feed_id
+        Gives the id of the archive's change feed.
+    """
+    if place is None:
+        return HomeLake(home)
+    from researchpacs.catalog._shared import SharedLake
+
+    return SharedLake(home, place, feed_id)
+
+
+def engine(spill: Path, lake: Lake) -> duckdb.DuckDBPyConnection:
+    """Start a DuckDB in memory that can attach a lake; it fetches nothing from the network by itself.
 
     Parameters
     ----------
     spill
         A folder of its own, made when a query is larger than memory; else DuckDB leaves rows in the working directory.
+    lake
+        What it will attach.
 
     Raises
     ------
@@ -42,24 +211,29 @@ def engine(spill: Path) -> duckdb.DuckDBPyConnection:
         "temp_directory": str(spill),
     }
     con = duckdb.connect(":memory:", config=config)
-    if not _is_watched():
-        # DuckDB takes every program without a file, as of `python -c`, for a terminal, and draws into what it writes.
-        con.execute("set enable_progress_bar = false")
-    for name in _EXTENSIONS:
-        _load(con, name)
+    try:
+        if not _is_watched():
+            # DuckDB takes every program without a file, as of `python -c`, for a terminal, and draws into its output.
+            con.execute("set enable_progress_bar = false")
+        for name in lake.extensions:
+            load(con, name)
+        lake.prepare(con)
+    except BaseException:
+        con.close()
+        raise
     return con
 
 
-def attach(con: duckdb.DuckDBPyConnection, home: Home, *, read_only: bool, snapshot: int | None = None) -> None:
-    """Attach a home's lake as `NAME`; as it was at a snapshot where one is given."""
-    con.execute(attach_statement(home, read_only=read_only, snapshot=snapshot))
+def attach(con: duckdb.DuckDBPyConnection, lake: Lake, *, read_only: bool, snapshot: int | None = None) -> None:
+    """Attach a lake as `NAME`; as it was at a snapshot where one is given."""
+    con.execute(lake.statement(read_only=read_only, snapshot=snapshot))
 
 
-def open_reader(home: Home, spill: Path) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB whose default is a home's lake, read-only; DataFrames of its callers are tables."""
-    con = engine(spill)
+def open_reader(lake: Lake, spill: Path) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB whose default is a lake, read-only; DataFrames of its callers are tables."""
+    con = engine(spill, lake)
     try:
-        attach(con, home, read_only=True)
+        attach(con, lake, read_only=True)
         con.execute(f"use {NAME}")
         con.execute("set python_scan_all_frames = true")
         con.execute("set parquet_metadata_cache = true")
@@ -69,28 +243,18 @@ def open_reader(home: Home, spill: Path) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def attach_statement(home: Home, *, read_only: bool = True, snapshot: int | None = None) -> str:
-    """Write the statement that attaches a home's lake."""
-    # DuckLake notes where the data lie relative to nothing, so a home that was moved is told anew.
-    options = [f"data_path {_quoted(f'{home.catalog_data}/')}", "override_data_path true"]
-    options += ["meta_journal_mode 'WAL'", "meta_busy_timeout 10000"]
-    options += ["read_only"] if read_only else []
-    options += [f"snapshot_version {int(snapshot)}"] if snapshot is not None else []
-    return f"attach {_quoted(f'ducklake:sqlite:{home.catalog_metadata}')} as {NAME} ({', '.join(options)})"
+def load(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load one of DuckDB's extensions.
 
-
-def _is_watched() -> bool:
-    """Whether what is written is looked at: on a terminal, in a notebook."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return (shell is not None and hasattr(shell, "kernel")) or (sys.stdout is not None and sys.stdout.isatty())
-
-
-def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    Raises
+    ------
+    UnsupportedError
+        It is not to be had.
+    """
     path = _packaged(name)
     try:
         if path is not None:
-            con.execute(f"load {_quoted(str(path))}")
+            con.execute(f"load {quoted(str(path))}")
         else:
             con.execute(f"install {name}")
             con.execute(f"load {name}")
@@ -103,6 +267,11 @@ def _load(con: duckdb.DuckDBPyConnection, name: str) -> None:
         ) from error
 
 
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _packaged(name: str) -> Path | None:
     """The extension's file in its PyPI package, signed and of this very version."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
@@ -112,5 +281,8 @@ def _packaged(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _is_watched() -> bool:
+    """Whether what is written is looked at: on a terminal, in a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return (shell is not None and hasattr(shell, "kernel")) or (sys.stdout is not None and sys.stdout.isatty())

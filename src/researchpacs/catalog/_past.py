@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactions
 from researchpacs.catalog._errors import telling_sql_errors
-from researchpacs.catalog._lake import NAME, attach, engine
+from researchpacs.catalog._lake import NAME, Lake, attach, engine
 from researchpacs.catalog._pins import Pin, is_there
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._show import asks_who
@@ -15,8 +15,6 @@ from researchpacs.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from researchpacs.storage.home import Home
 
 __all__ = ["Past"]
 
@@ -26,7 +24,7 @@ class Past:
 
     Parameters
     ----------
-    home
+    lake
         Where the catalog lies.
     pin
         The snapshot.
@@ -39,18 +37,18 @@ class Past:
         The snapshot is not there any more: the catalog was lost and made anew.
     """
 
-    def __init__(self, home: "Home", pin: Pin, spill: Path) -> None:
+    def __init__(self, lake: Lake, pin: Pin, spill: Path) -> None:
         self._lock = RLock()
-        self._con = engine(spill)
+        self._con = engine(spill, lake)
         try:
-            attach(self._con, home, read_only=True)
+            attach(self._con, lake, read_only=True)
             there = is_there(self._con, pin)
             self._con.execute(f"detach {NAME}")
             if not there:
                 raise NotFoundError(
                     f"the catalog's snapshot {pin.snapshot} is not there any more: the catalog was made anew after it"
                 )
-            attach(self._con, home, read_only=True, snapshot=pin.snapshot)
+            attach(self._con, lake, read_only=True, snapshot=pin.snapshot)
             self._con.execute(f"use {NAME}")
         except BaseException:
             self._con.close()

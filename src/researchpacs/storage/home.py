@@ -1,11 +1,12 @@
 """The home on disk: which file of an embedded archive and its catalog lies where.
 
     HOME/format.json archive/<aa>/<sha256>.dcm conflicts/ tmp/ features/ attachments/<aa>/<sha256> outputs/<job>
-    HOME/ledger.sqlite catalog.sqlite catalog.lock catalog/
+    HOME/ledger.sqlite catalog.sqlite catalog.lock catalog/ researchpacs.toml
 
 `format.json` is written first and atomically, so a folder is a home, or it is not; everything else may be missing and
-is made when the home is opened. Where a home is filled from a backup it is written last, and `restoring` stands in the
-folder until then. No name below a home ever comes from a DICOM file or a peer.
+is made when the home is opened, but `researchpacs.toml`, which a person writes. Where a home is filled from a backup
+the format is written last, and `restoring` stands in the folder until then. No name below a home ever comes from a
+DICOM file or a peer.
 """
 
 import errno
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from researchpacs.config import FILE
 from researchpacs.errors import AccessError, InvalidInputError, ResearchPacsError, UnsupportedError
 from researchpacs.storage.durable import sync_directory, write_atomically
 from researchpacs.storage.network import network_file_system
@@ -228,7 +230,7 @@ def _refuse_network(path: Path) -> None:
 
 
 def _refuse_content(path: Path) -> None:
-    if [name for name in os.listdir(path) if name not in NOT_CONTENT]:
+    if [name for name in os.listdir(path) if name not in NOT_CONTENT and name != FILE]:
         raise InvalidInputError(f"{path} is not empty; an archive is restored into an empty or a new folder")
 
 
@@ -238,7 +240,7 @@ def _refuse_strangers(path: Path) -> None:
             f"{path} is being restored from a backup, or that was broken off; run `researchpacs restore` for it again"
         )
     # Another process that opens the home for the first time may have its temporary format file here.
-    strangers = [name for name in os.listdir(path) if name not in NOT_CONTENT and not name.startswith(".format.json-")]
+    strangers = {name for name in os.listdir(path) if not name.startswith(".format.json-")} - NOT_CONTENT - {FILE}
     if strangers and not (path / "format.json").exists():
         raise InvalidInputError(
             f"{path} is not an archive and not empty; give an empty or a new folder. To take in what it holds: "
