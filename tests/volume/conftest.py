@@ -21,6 +21,7 @@ ATTRIBUTES = (
     "FrameOfReferenceUID",
     "Units",
     "RescaleType",
+    "PixelPaddingRangeLimit",
     "PixelPaddingValue",
     "ImageType",
     "ModalityLUTSequence",

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.features import first_order
 from researchpacs.model import Frame
+from researchpacs.reconstruct import project
 from researchpacs.volume import open_volume, read_volume
 from researchpacs.volume._layouts import rescaled_dtype
 
@@ -102,11 +104,49 @@ def test_units_history_and_series_are_attributes(make_series):
     assert read_volume(series, rescale=False).attrs["units"] == "stored value"
 
 
-def test_padding_is_recorded(make_series):
-    def pad(_, ds):
-        ds.PixelPaddingValue = 4095
+def padded(make_series, *, signed=False, limit=None, slope=1):
+    """Three slices of 0 to 599, five pixels of the middle one padding."""
+    stored = np.arange(3 * 200).reshape(3, 10, 20).astype(np.int16 if signed else np.uint16)
+    value = -2000 if signed else 4090
+    stored[1, 4, :5] = value
+    if limit is not None:
+        stored[1, 5, 5] = limit
 
-    assert read_volume(make_series(HEIGHTS, each=pad)).attrs["stored_padding_value"] == 4095
+    def pad(_, ds):
+        ds.add_new("PixelPaddingValue", "SS" if signed else "US", value)
+        ds.RescaleSlope, ds.RescaleIntercept = slope, -1024
+        if limit is not None:
+            ds.PixelPaddingRangeLimit = limit
+
+    seen = np.ones(stored.shape, bool)
+    seen[1, 4, :5] = False
+    seen[1, 5, 5] = limit is None
+    return make_series(HEIGHTS, pixels=stored, each=pad), stored.astype(float) * slope - 1024, seen
+
+
+@pytest.mark.parametrize("options", [{}, {"signed": True}, {"limit": 4080}, {"slope": 2}, {"slope": 0.5}])
+@pytest.mark.parametrize("opens", [open_volume, read_volume])
+def test_padding_is_a_mask_left_out_of_statistics_and_projections(make_series, opens, options):
+    series, truth, seen = padded(make_series, **options)
+    vol = opens(series)
+    np.testing.assert_array_equal(vol.dicom.padding.values, ~seen)
+    found = first_order(vol)
+    assert found["mean"] == pytest.approx(truth[seen].mean())
+    assert (found["minimum"], found["maximum"]) == (truth[seen].min(), truth[seen].max())
+    rest = np.where(seen, truth, np.nan)
+    for how, pick in (("max", np.nanmax), ("min", np.nanmin), ("mean", np.nanmean)):
+        projected = project(vol, along="z", how=how)
+        np.testing.assert_allclose(projected.values, pick(rest, axis=0), rtol=1e-6)
+        assert projected.dtype == (np.float32 if how == "mean" else vol.dtype)
+
+
+def test_padding_is_not_believed_of_values_that_were_changed(make_series):
+    series, _, _ = padded(make_series, signed=True)
+    vol = read_volume(series)
+    assert vol.dicom.padding.values.sum() == 5
+    assert not (vol * 2).dicom.padding.values.any()
+    assert not (vol + 5000).dicom.padding.values.any()
+    assert not read_volume(make_series(HEIGHTS)).dicom.padding.values.any()
 
 
 def test_a_series_without_a_frame_of_reference_shares_its_own_with_none(make_series):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from researchpacs.errors import InvalidInputError
-from researchpacs.features._region import as_mask, as_values, on_one_grid
+from researchpacs.features._region import as_mask, as_values, is_seen, on_one_grid
 
 __all__ = ["first_order"]
 
@@ -20,7 +20,7 @@ def first_order(vol: Any, mask: Any = None, *, bin_width: float | None = None) -
     Parameters
     ----------
     vol
-        (z, y, x): a volume or a plain array. Values that are not finite are left out.
+        (z, y, x): a volume or a plain array. Values that are not finite are left out, and the padding of a volume.
     mask
         The region, true or 1 inside, on the same grid; all of the volume unless given.
     bin_width
@@ -44,11 +44,11 @@ def first_order(vol: Any, mask: Any = None, *, bin_width: float | None = None) -
     GeometryError
         The mask lies on another grid.
     """
-    if mask is None:
-        chosen = as_values(vol).ravel()
-    else:
+    inside = is_seen(vol)
+    if mask is not None:
         on_one_grid(vol, mask)
-        chosen = as_values(vol)[as_mask(mask)]
+        inside = as_mask(mask) if inside is None else as_mask(mask) & inside
+    chosen = as_values(vol).ravel() if inside is None else as_values(vol)[inside]
     values = chosen.astype(np.float64)
     values = values[np.isfinite(values)]
     if not values.size:

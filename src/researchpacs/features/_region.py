@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from researchpacs.errors import GeometryError, InvalidInputError
 
-__all__ = ["as_mask", "as_steps", "as_values", "on_one_grid"]
+__all__ = ["as_mask", "as_steps", "as_values", "is_seen", "on_one_grid"]
 
 _AXES = ("z", "y", "x")
 _FRAME = "frame"
@@ -39,6 +39,13 @@ def as_mask(mask: Any) -> NDArray[np.bool_]:
     if not inside.any():
         raise InvalidInputError("the mask is empty, there is nothing to describe")
     return inside
+
+
+def is_seen(vol: Any) -> NDArray[np.bool_] | None:
+    """Whether each voxel is more than padding, in (z, y, x) order; None for a volume without padding."""
+    if not isinstance(vol, xr.DataArray) or "padding" not in vol.attrs:
+        return None
+    return ~as_values(vol.dicom.padding).astype(np.bool_)
 
 
 def as_steps(mask: Any, spacing: Sequence[float] | None) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from researchpacs.errors import InvalidInputError
 from researchpacs.volume import Dicom
 from researchpacs.volume.arguments import as_number
+from researchpacs.volume.padding import without_padding
 
 __all__ = ["project"]
 
@@ -23,7 +24,7 @@ def project(
     Parameters
     ----------
     vol
-        Dimensions z, y, x.
+        Dimensions z, y, x. Its padding is left out where a line holds anything else.
     along
         ``"z"`` slices, ``"y"`` rows, ``"x"`` columns; `reformat` first for a direction of the patient.
     how
@@ -50,6 +51,11 @@ def project(
         raise InvalidInputError(f"along={along!r}: expected one of 'z', 'y', 'x'; the array has {tuple(vol.dims)}")
     if how not in ("max", "min", "mean"):
         raise InvalidInputError(f"how={how!r}: expected 'max', 'min' or 'mean'")
+    if "padding" in vol.attrs:
+        seen = project(without_padding(vol).drop_attrs(deep=False), along=along, how=how, thickness=thickness)
+        return _repadded(seen, vol, how).assign_attrs(
+            {**vol.attrs, "history": (*vol.attrs.get("history", ()), *seen.attrs["history"])}
+        )
     if thickness is None:
         projected = _whole(vol, along, how)
         return _noted(projected, vol, f"projected: {how} along {along}")
@@ -66,6 +72,13 @@ def _whole(vol: xr.DataArray, along: str, how: How) -> xr.DataArray:
     if how == "mean":
         return vol.mean(along, dtype=np.float64, keep_attrs=True).astype(_mean_type(vol.dtype), keep_attrs=True)
     return vol.max(along, keep_attrs=True) if how == "max" else vol.min(along, keep_attrs=True)
+
+
+def _repadded(projected: xr.DataArray, vol: xr.DataArray, how: How) -> xr.DataArray:
+    """Put the padding back where a line held nothing else, and give extremes their type; NaN stays what it was."""
+    if vol.dtype.kind == "f":
+        return projected.astype(vol.dtype)
+    return projected.fillna(vol.attrs["padding"][0]).astype(_mean_type(vol.dtype) if how == "mean" else vol.dtype)
 
 
 def _noted(projected: xr.DataArray, vol: xr.DataArray, done: str) -> xr.DataArray:

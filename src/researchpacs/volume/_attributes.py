@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from researchpacs.dicom.geometry import Geometry
 from researchpacs.model import Frame, SeriesSource
+from researchpacs.volume.padding import padding_range
 
 __all__ = ["attributes_of", "describe", "text"]
 
@@ -47,9 +48,9 @@ def describe(
     component = {frame.traits.component for frame in frames}
     if len(component) == 1 and component != {""}:
         (described["ComplexImageComponent"],) = component
-    padding = attributes.get("PixelPaddingValue")
-    if isinstance(padding, int | float):
-        described["stored_padding_value"] = padding
+    padding = padding_range(attributes, frames, rescale=rescale)
+    if padding is not None:
+        described["padding"] = padding
     return described
 
 

@@ -13,6 +13,7 @@ from researchpacs.volume import convert, coordinates
 from researchpacs.volume.arguments import as_triples
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import AxisIndex
+from researchpacs.volume.padding import padding_of
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -89,6 +90,14 @@ class Dicom:
         if not uid:
             raise GeometryError("the array does not know its series: its attributes were dropped")
         return str(uid)
+
+    @property
+    def padding(self) -> xr.DataArray:
+        """Which voxels are padding (Pixel Padding Value and Range Limit), booleans on the same grid.
+
+        It is told of the values that the volume was opened with: after arithmetic on them it is none, or all the same.
+        """
+        return padding_of(self._vol)
 
     def to_lps(self, index: ArrayLike) -> Floats:
         """Map voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).
