@@ -26,6 +26,8 @@ from researchpacs.catalog._once import read_kept, replace_kept
 from researchpacs.catalog._origins import replace_origins
 from researchpacs.catalog._recalled import Bases
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
+from researchpacs.catalog._standing import Known, keys_row, known_series, near, remove, rows_of
+from researchpacs.catalog._texts import add_texts, replace_texts
 from researchpacs.catalog._tidy import current_snapshot, tidy
 from researchpacs.model import Change
 
@@ -85,14 +87,15 @@ class Committer:
 
     def follow(self) -> int:
         """Commit batch after batch until the feed is at its end; the sequence number reached."""
-        last, before = self._state()[1], current_snapshot(self._con)
+        last, commits = self._state()[1], 0
         for batch in self._batches(last):
-            self._in_transaction(lambda batch=batch: self._apply(batch))  # type: ignore[misc]
+            self._in_transaction(lambda batch=batch, since=last: self._apply(batch, since))  # type: ignore[misc]
             self._count(batch)
-            last = batch.last
+            last, commits = batch.last, commits + 1
         if self.instances and "facts" in self._archive.capabilities:
             self._archive.forget_facts(last)
-        if current_snapshot(self._con) // TIDY_COMMITS > before // TIDY_COMMITS:
+        newest = current_snapshot(self._con) if commits else 0
+        if newest // TIDY_COMMITS > (newest - commits) // TIDY_COMMITS:
             self._tidy()
         return last
 
@@ -105,7 +108,7 @@ class Committer:
             _ddl.create_tables(self._con, feed_id)
             last = 0
             for batch in self._batches(0):
-                self._apply(batch)
+                self._apply(batch, last)
                 self._count(batch)
                 last = batch.last
             self._con.execute("commit")
@@ -170,27 +173,23 @@ class Committer:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def _apply(self, batch: Batch) -> None:
-        """Bring every table to the state after the batch."""
+    def _apply(self, batch: Batch, since: int) -> None:
+        """Bring every table from the state at change `since` to that after the batch."""
         if batch.touched:
             series = {key[:3] for key in batch.touched.values()}
-            instances = self._replace_instances(batch, series)
-            made = self._replace("series", _SERIES, series, _grouped(instances, _SERIES), series_row)
-            self._replace_geometry(series, made)
-            studies = {key[:2] for key in series}
-            all_series = rows_where(self._con, "series", "StudyInstanceUID", {key[1] for key in studies})
-            self._replace("studies", _STUDY, studies, _grouped(all_series, _STUDY), study_row)
-            patients = {key[:1] for key in studies}
-            all_studies = rows_where(self._con, "studies", "patient_key", {key[0] for key in patients})
-            self._replace("patients", _PATIENT, patients, _grouped(all_studies, _PATIENT), patient_row)
-        self._replace_labels()
-        self._replace_origins()
-        self._insert_cohorts(batch.last)
+            known = known_series(self._con, {key[0] for key in series})
+            instances = self._replace_instances(batch, series, known)
+            made = self._replace_series(series, known, _grouped(instances, _SERIES))
+            self._replace_geometry(series, made, known)
+            self._replace_above(series, known, made)
+        self._replace_labels(since)
+        self._replace_origins(since)
+        self._insert_cohorts(since, batch.last)
         self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
 
-    def _replace_instances(self, batch: Batch, series: set[Key]) -> list[Row]:
+    def _replace_instances(self, batch: Batch, series: set[Key], known: Known) -> list[Row]:
         """Write what was stored, remove what was deleted; all instances of the series touched."""
-        before = read_kept(self._con, series)
+        before = read_kept(self._con, series & known.keys())
         there = [row for kept in before.values() for row in kept.rows]
         self._forget([row for row in there if row["instance_key"] in batch.touched], batch)
         new = list(batch.stored.values())
@@ -207,49 +206,64 @@ class Committer:
         """Remove instances from every other table that has rows of them."""
         if not gone:
             return
-        keys = {(row["instance_key"],) for row in gone}
+        of_series = {(row["SeriesInstanceUID"], row["instance_key"]) for row in gone}
         delete_rows(self._con, "frames", _INSTANCE, [batch.touched[row["instance_key"]] for row in gone])
-        delete_rows(self._con, "issues", ("instance_key",), keys)
-        delete_rows(self._con, "object_references", ("object_key",), keys)
+        delete_rows(self._con, "issues", ("SeriesInstanceUID", "instance_key"), of_series)
+        delete_rows(self._con, "object_references", ("SeriesInstanceUID", "object_key"), of_series)
         spoke = {(row["instance_key"],) for row in gone if says_more(row["SOPClassUID"] or "")}
         for table in OBJECT_TABLES:
             delete_rows(self._con, table, ("object_key",), spoke)
 
-    def _replace(
-        self,
-        table: str,
-        names: Sequence[str],
-        keys: Iterable[Key],
-        below: Mapping[Key, list[Row]],
-        derive: Callable[[list[Row]], Row],
-    ) -> list[Row]:
-        """Derive the rows of `keys` again; one with nothing below is gone."""
-        made = [derive(below[key]) for key in sorted(keys) if key in below]
-        delete_rows(self._con, table, names, keys)
-        insert_rows(self._con, table, made)
+    def _replace_series(self, keys: set[Key], known: Known, below: Mapping[Key, list[Row]]) -> list[Row]:
+        """Derive the rows of series again; one with nothing below is gone."""
+        there = keys & known.keys()
+        made = [series_row(below[key]) for key in sorted(keys) if key in below]
+        texts = add_texts(self._con, made, below)
+        remove(self._con, "series", _SERIES, there, near(known[key] for key in there))
+        remove(self._con, "series_keys", _SERIES, there, near((known[key] for key in there), "patient_key"))
+        insert_rows(self._con, "series", made)
+        insert_rows(self._con, "series_keys", [keys_row(row) for row in made])
+        replace_texts(self._con, {known[key]["text_key"] for key in there} - {None}, texts)
         return made
 
-    def _replace_geometry(self, keys: set[Key], series: Sequence[Row]) -> None:
+    def _replace_above(self, keys: set[Key], known: Known, series: Sequence[Row]) -> None:
+        """Derive the rows of studies and patients again from all their series and studies."""
+        studies, patients = {key[:2] for key in keys}, {key[:1] for key in keys}
+        beside = {key for key in known.keys() - keys if key[:2] in studies}
+        others = rows_of(self._con, "series", _SERIES, beside, near(known[key] for key in beside))
+        there = {key[:2] for key in known}
+        below = _grouped([*series, *others], _STUDY)
+        made = [study_row(below[key]) for key in sorted(studies) if key in below]
+        dates = near((row for key, row in known.items() if key[:2] in studies), "StudyDate")
+        remove(self._con, "studies", _STUDY, there & studies, dates)
+        insert_rows(self._con, "studies", made)
+        dates = near((row for key, row in known.items() if key[:2] not in studies), "StudyDate")
+        more = rows_of(self._con, "studies", _STUDY, there - studies, dates)
+        above = _grouped([*made, *more], _PATIENT)
+        delete_rows(self._con, "patients", _PATIENT, {key[:1] for key in there})
+        insert_rows(self._con, "patients", [patient_row(above[key]) for key in sorted(patients) if key in above])
+
+    def _replace_geometry(self, keys: set[Key], series: Sequence[Row], known: Known) -> None:
         uids = {key[2] for key in keys}
         names = (*_SERIES, "stack", *FRAME_COLUMNS)
         frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", uids, only=names), _SERIES)
-        delete_rows(self._con, "geometry", _SERIES, keys)
+        delete_rows(self._con, "geometry", _SERIES, keys & known.keys())
         made = [geometry_rows(row, frames.get(_key(row, _SERIES), [])) for row in series]
         insert_rows(self._con, "geometry", [row for rows, _ in made for row in rows])
         move_frames(self._con, [row for _, moved in made for row in moved])
 
-    def _replace_labels(self) -> None:
+    def _replace_labels(self, since: int) -> None:
         if "label-feed" in self._archive.capabilities:
-            changes = self._archive.label_changes(self._state()[1])
+            changes = self._archive.label_changes(since)
             replace_labels(self._con, changes)
 
-    def _replace_origins(self) -> None:
+    def _replace_origins(self, since: int) -> None:
         if "origins" in self._archive.capabilities:
-            replace_origins(self._con, self._archive.origin_changes(self._state()[1]))
+            replace_origins(self._con, self._archive.origin_changes(since))
 
-    def _insert_cohorts(self, last: int) -> None:
+    def _insert_cohorts(self, since: int, last: int) -> None:
         if "cohorts" in self._archive.capabilities:
-            insert_cohorts(self._con, self._archive.cohorts_announced(self._state()[1], last))
+            insert_cohorts(self._con, self._archive.cohorts_announced(since, last))
 
     def _in_transaction(self, work: Callable[[], None]) -> None:
         """Commit `work`, again after a while where another client holds the metadata."""

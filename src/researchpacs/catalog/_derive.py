@@ -78,6 +78,7 @@ def patient_row(studies: Iterable[Row]) -> Row:
     values, _ = typed_columns(tags, tables()["patients"].columns)
     return values | {
         **_parents(rows[0], "patient_key", "PatientID"),
+        "patient_search_name": values["PatientName"].lower() if values["PatientName"] else None,
         "study_count": len(rows),
         "series_count": sum(row["series_count"] for row in rows),
         "instance_count": sum(row["instance_count"] for row in rows),

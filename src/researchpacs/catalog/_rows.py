@@ -29,6 +29,9 @@ _ARROW = {
 }
 
 
+_MOST_NEAR = 500
+
+
 class Written(dict[str, Any]):
     """An object of JSON whose text is known already; it is not altered any more."""
 
@@ -40,17 +43,24 @@ class Written(dict[str, Any]):
 
 
 def rows_where(
-    con: duckdb.DuckDBPyConnection, table: str, column: str, values: Collection[str], *, only: Sequence[str] = ()
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    column: str,
+    values: Collection[str] | Collection[int],
+    *,
+    only: Sequence[str] = (),
+    near: Mapping[str, Collection[Any]] | None = None,
 ) -> list[Row]:
-    """Read the rows whose column has one of the values; JSON is parsed."""
+    """Read the rows whose column has one of the values, and others those of `near`; JSON is parsed."""
     if not values:
         return []
     schema = tables()[table]
     names = list(only) or [one.name for one in schema.columns]
     parsed = {one.name for one in schema.columns if one.type == "JSON"}
     chosen = ", ".join(map(_name, names))
-    query = f"select {chosen} from {_full(table)} where {_name(column)} in ({_marks(values)})"  # noqa: S608
-    found = con.execute(query, list(values)).fetchall()
+    beside, bound = _near(near or {})
+    query = f"select {chosen} from {_full(table)} where {_name(column)} in ({_marks(values)}){beside}"  # noqa: S608
+    found = con.execute(query, [*values, *bound]).fetchall()
     return [
         {name: _parse(value) if name in parsed else value for name, value in zip(names, line, strict=True)}
         for line in found
@@ -69,26 +79,52 @@ def insert_rows(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mappi
 
 
 def delete_rows(
-    con: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], keys: Iterable[tuple[str, ...]]
-) -> None:
-    """Remove the rows whose columns `names` have one of the combinations `keys`."""
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    names: Sequence[str],
+    keys: Iterable[tuple[Any, ...]],
+    *,
+    near: Mapping[str, Collection[Any]] | None = None,
+) -> int:
+    """Remove the rows whose columns `names` have one of the combinations `keys`, and others the values of `near`.
+
+    Returns
+    -------
+    count
+        How many there were.
+    """
     wanted = sorted(set(keys))
     if not wanted:
-        return
-    columns = [pa.array([key[at] for key in wanted], pa.string()) for at in range(len(names))]
+        return 0
+    columns = [pa.array([key[at] for key in wanted]) for at in range(len(names))]
     con.register("outgoing_keys", pa.table(dict(zip(names, columns, strict=True))))
     # The plain list lets DuckDB skip data files by their minima and maxima; the combination decides.
     sorting = names.index("SeriesInstanceUID") if "SeriesInstanceUID" in names else len(names) - 1
     narrow = sorted({key[sorting] for key in wanted})
     same = " and ".join(f"k.{_name(name)} = {table}.{_name(name)}" for name in names)
+    beside, bound = _near(near or {})
     try:
-        con.execute(
-            f"delete from {_full(table)} where {_name(names[sorting])} in ({_marks(narrow)}) "  # noqa: S608
+        row = con.execute(
+            f"delete from {_full(table)} where {_name(names[sorting])} in ({_marks(narrow)}){beside} "  # noqa: S608
             f"and exists (select 1 from outgoing_keys k where {same})",
-            narrow,
-        )
+            [*narrow, *bound],
+        ).fetchone()
     finally:
         con.unregister("outgoing_keys")
+    return int(row[0]) if row else 0
+
+
+def _near(values: Mapping[str, Collection[Any]]) -> tuple[str, list[Any]]:
+    """Conditions by which DuckDB skips files and row groups, and what they bind."""
+    conditions, bound = [], []
+    for name, some in values.items():
+        there = [value for value in some if value is not None]
+        if len(some) <= _MOST_NEAR:
+            either = [f"{_name(name)} in ({_marks(there)})"] if there else []
+            either += [f"{_name(name)} is null"] if len(there) < len(some) else []
+            conditions.append(f" and ({' or '.join(either)})")
+            bound += there
+    return "".join(conditions), bound
 
 
 def _arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -129,5 +165,5 @@ def _name(name: str) -> str:
     return f'"{name}"'
 
 
-def _marks(values: Collection[str]) -> str:
+def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))

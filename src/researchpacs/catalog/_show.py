@@ -21,11 +21,11 @@ _IDENTIFYING = frozenset(
         "PatientBirthTime", "PatientComments", "PatientID", "PatientMotherBirthName", "PatientName",
         "PatientTelephoneNumbers", "ReferringPhysicianName", "RegionOfResidence", "ResponsiblePerson",
         "StudyID", "tags", "author", "key_text", "report_text", "query_text", "query_params", "attrition",
-        "member_columns",
+        "member_columns", "search_text",
     )
 )  # fmt: skip
 _NAMED = re.compile(r"(patient|physician|operator|person|reader|birth).*(name|names|date|time|_parts)")
-_TOUCHING = frozenset({"patients", "pivot", "reports", "summarize"})
+_TOUCHING = frozenset({"patients", "pivot", "reports", "search_texts", "summarize"})
 """Words of SQL that bring such values in without naming their column."""
 _WORD = re.compile(r"\w+")
 _MADE = re.compile(r"\b(?:table|view|macro)\s+(?:if\s+not\s+exists\s+)?\"?(\w+)", re.IGNORECASE)

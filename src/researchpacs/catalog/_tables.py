@@ -11,6 +11,7 @@ from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
 from researchpacs.catalog._lake import NAME
 from researchpacs.catalog._object_tables import object_tables
 from researchpacs.catalog._origins import ORIGIN_COLUMNS, origins_table
+from researchpacs.catalog._search_tables import TEXT_KEY, keys_table, texts_table
 from researchpacs.catalog._series_geometry import SERIES_GEOMETRY
 
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
@@ -54,7 +55,7 @@ def tables() -> dict[str, Table]:
         table.name: table
         for table in (
             *(*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues()),
-            *(origins_table(), *cohort_tables(), _state()),
+            *(origins_table(), *cohort_tables(), texts_table(), keys_table(), _state()),
         )
     } | {"series_index": _series_index()}
 
@@ -78,8 +79,13 @@ def _levels() -> Iterator[Table]:
         (
             *own(("patient_key", "VARCHAR", "The patient: 40 hex digits, the same in all tables.")),
             *dicom(_PATIENT),
-            *own(*_COUNTS[0:3], ("tags", "JSON", "Every attribute of the patient; see the macro tag().")),
+            *own(
+                *_COUNTS[0:3],
+                ("patient_search_name", "VARCHAR", "PatientName in small letters, for patterns in any case."),
+                ("tags", "JSON", "Every attribute of the patient; see the macro tag()."),
+            ),
         ),
+        ("patient_key",),
     )
     yield Table(
         "studies",
@@ -104,6 +110,7 @@ def _levels() -> Iterator[Table]:
             *own(
                 *_COUNTS[2:5],
                 ("first_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the first instance by InstanceNumber."),
+                TEXT_KEY,
                 ("tags", "JSON", "Every attribute that all its instances have in common; see the macro tag()."),
             ),
         ),
@@ -251,6 +258,7 @@ def _geometry() -> Table:
             ("spacing_error_mm", "DOUBLE", "Largest distance of a slice from the regular grid."),
             ("affine_lps", "DOUBLE[]", "16 values, row by row: voxel index (z, y, x, 1) to LPS mm."),
         ),
+        ("SeriesInstanceUID", "stack"),
     )
 
 
@@ -304,6 +312,7 @@ def _issues() -> Table:
             ("keyword", "VARCHAR", "The attribute; empty for the file as a whole."),
             ("problem", "VARCHAR", "What is odd about it."),
         ),
+        ("SeriesInstanceUID",),
     )
 
 

@@ -32,10 +32,8 @@ _DEFAULT_ORDER = {
     "series": ("StudyDate", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID", "patient_key"),
     "instance": ("StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "SOPInstanceUID", "instance_key"),
 }
-_DESCRIPTIONS = (
-    "StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription", "BodyPartExamined",
-    "ContrastBolusAgent",
-)  # fmt: skip
+_IN_SMALL_LETTERS = {"PatientName": "patient_search_name"}
+"""Columns that have a person's name in small letters, by the column that has it as it is."""
 _PRIVATE = re.compile(r"\([0-9a-f]{4},[0-9a-f]{4}\)")
 _LONGEST_PATTERN = 1_000
 _LONGEST = 200
@@ -108,8 +106,8 @@ def compile_query(
     for keyword, value in filters.items():
         where_it_is, condition = _condition(query, keyword, value)
         conditions[where_it_is].append(condition)
-    for word in (text or "").split():
-        conditions["series"].append(_has_word(query, word))
+    if sought := (text or "").split():
+        conditions["series"].append(_has_words(query, sought))
     if labels is not None:
         conditions[level].append(_labelled(query, labels))
     own = [*conditions[level], *_above(level, conditions), *_below(level, conditions)]
@@ -186,14 +184,16 @@ def _on_column(query: Query, level: str, keyword: str, kind: str, value: Any) ->
     column = f'{table}."{keyword}"'
     one = kind.removesuffix("[]")
     tests = tests_of(keyword, value, one)
-    any_case = f"{keyword}_parts" in column_types(table)
+    lowered = f"lower({column})" if f"{keyword}_parts" in column_types(table) else ""
+    if keyword in _IN_SMALL_LETTERS and level == "patient":
+        lowered = f"{table}.{_IN_SMALL_LETTERS[keyword]}"
     if kind.endswith("[]"):
         return _any_of(
             f"{column} is null",
             tests,
-            lambda part: _in_list(column, _any_test(query, "x", keyword, part, any_case=False)),
+            lambda part: _in_list(column, _any_test(query, "x", keyword, part)),
         )
-    return _any_of(f"{column} is null", tests, lambda part: _any_test(query, column, keyword, part, any_case=any_case))
+    return _any_of(f"{column} is null", tests, lambda part: _any_test(query, column, keyword, part, lowered=lowered))
 
 
 def _on_tags(query: Query, keyword: str, value: Any) -> tuple[str, str]:
@@ -236,7 +236,9 @@ def _tests_on_tags(query: Query, table: str, keyword: str, kind: str, tests: Seq
     cast = _CASTS.get(kind, "x")
     absent = f"tag({table}.tags, {_literal(keyword)}) is null"
     return _any_of(
-        absent, tests, lambda part: _in_list(values, _any_test(query, cast, keyword, part, any_case=any_case))
+        absent,
+        tests,
+        lambda part: _in_list(values, _any_test(query, cast, keyword, part, lowered="lower(x)" if any_case else "")),
     )
 
 
@@ -253,13 +255,13 @@ def _in_list(values: str, condition: str) -> str:
     return f"coalesce(len(list_filter({values}, lambda x: {condition})), 0) > 0"
 
 
-def _any_test(query: Query, value: str, keyword: str, tests: Sequence[Test], *, any_case: bool) -> str:
-    """Person names may match in any case (PS3.4 C.2.2.2.1), all else matches as it is written."""
+def _any_test(query: Query, value: str, keyword: str, tests: Sequence[Test], *, lowered: str = "") -> str:
+    """Person names may match in any case (PS3.4 C.2.2.2.1): `lowered` is such a value; all else as it is written."""
     equal = [test.value for test in tests if isinstance(test, Equal)]
-    found = [_equal(query, value, keyword, equal, any_case=any_case)] if equal else []
+    found = [_equal(query, value, keyword, equal, lowered=lowered)] if equal else []
     for test in tests:
         if isinstance(test, Like):
-            found.append(_like(query, value, keyword, test.pattern, any_case=any_case))
+            found.append(_like(query, lowered or value, keyword, test.pattern.lower() if lowered else test.pattern))
         elif isinstance(test, Between):
             ends = [f"{value} >= {query.bind(test.low, keyword)}"] if test.low is not None else []
             ends += [f"{value} <= {query.bind(test.high, keyword)}"] if test.high is not None else []
@@ -267,17 +269,18 @@ def _any_test(query: Query, value: str, keyword: str, tests: Sequence[Test], *, 
     return f"({' or '.join(found)})" if len(found) > 1 else found[0]
 
 
-def _equal(query: Query, value: str, keyword: str, wanted: list[Any], *, any_case: bool) -> str:
-    if any_case:
-        value, wanted = f"lower({value})", [one.lower() for one in wanted]
+def _equal(query: Query, value: str, keyword: str, wanted: list[Any], *, lowered: str) -> str:
+    if lowered:
+        value, wanted = lowered, [one.lower() for one in wanted]
     if len(wanted) == 1:
         return f"{value} = {query.bind(wanted[0], keyword)}"
     return f"list_contains({query.bind(wanted, keyword)}, {value})"
 
 
-def _has_word(query: Query, word: str) -> str:
-    columns = ", ".join(f'series."{name}"' for name in _DESCRIPTIONS)
-    return f"contains(lower(concat_ws(' ', {columns})), {query.bind(word.lower())})"
+def _has_words(query: Query, words: Iterable[str]) -> str:
+    """Few texts are read, each once; thousands of series may share one."""
+    all_of = " and ".join(f"contains(search_text, {query.bind(word)})" for word in dict.fromkeys(map(str.lower, words)))
+    return f"series.text_key in (select text_key from search_texts where {all_of})"  # noqa: S608 - words are bound
 
 
 def _labelled(query: Query, labels: str | Sequence[str]) -> str:
@@ -290,14 +293,12 @@ def _labelled(query: Query, labels: str | Sequence[str]) -> str:
     return f"exists (select 1 from labels where {joined} and {chosen})"  # noqa: S608 - our names; labels are bound
 
 
-def _like(query: Query, value: str, keyword: str, pattern: str, *, any_case: bool) -> str:
+def _like(query: Query, value: str, keyword: str, pattern: str) -> str:
     if "*" not in pattern.strip("*"):
-        return f"{value} {'ilike' if any_case else 'like'} {query.bind(_as_like(pattern), keyword)} escape '!'"
+        return f"{value} like {query.bind(_as_like(pattern), keyword)} escape '!'"
     # DuckDB tries every place for every star of LIKE: minutes for one long text. Its regular expressions never go back.
     if len(pattern) > _LONGEST_PATTERN:
         raise InvalidInputError(f"a pattern with several stars has at most {_LONGEST_PATTERN} characters")
-    if any_case:
-        value, pattern = f"lower({value})", pattern.lower()
     return f"regexp_full_match({value}, {query.bind(_as_expression(pattern), keyword)}, 's')"
 
 

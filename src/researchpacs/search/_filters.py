@@ -5109,8 +5109,10 @@ class Filters(Options, total=False):
     instance_count: Any
     instance_key: Any
     patient_key: Any
+    patient_search_name: Any
     series_count: Any
     sha256: Any
     size_bytes: Any
     stored_at: Any
     study_count: Any
+    text_key: Any

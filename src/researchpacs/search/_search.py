@@ -53,7 +53,8 @@ class Search(Generic[Hit]):
     filters
         Values by DICOM keyword, of any level; all have to match. Person names match in any case, all else as written.
     text
-        Words that must all be found in the descriptions of one series, in any case.
+        Words that must all be found in one series, in any case: in its descriptions, the codes of its instances, or
+        what its reports say.
     labels
         Labels of the objects themselves, not of what they belong to; a list is any-of.
     where
