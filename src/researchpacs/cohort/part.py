@@ -1,15 +1,14 @@
 """`Part`: series in a fixed order, as a sequence of handles that a map-style torch `Dataset` can be made of."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, overload
 
 from researchpacs.cohort._members import Member
-from researchpacs.errors import NotFoundError
+from researchpacs.errors import NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
-    import os
-
     import pandas as pd
 
     from researchpacs.archive import Archive
@@ -47,6 +46,7 @@ class Source:
         self.archive = archive
         self.as_series = as_series
         self._again = again
+        self._process = os.getpid()
 
     def handle(self, member: Member) -> Any:
         """The series of a member.
@@ -55,7 +55,14 @@ class Source:
         ------
         NotFoundError
             It is not in the archive any more.
+        UnsupportedError
+            This process was forked from the one that opened the archive.
         """
+        if os.getpid() != self._process:
+            raise UnsupportedError(
+                "this process was forked from one that has the archive open, and what it inherited is not safe to use: "
+                "start workers with 'spawn' or 'forkserver', as in DataLoader(..., multiprocessing_context='spawn')"
+            )
         result = self.catalog.sql(
             "select * from series where patient_key = $patient and StudyInstanceUID = $study "
             "and SeriesInstanceUID = $series",
@@ -189,7 +196,7 @@ class Part(Sequence[Any]):
 
     def export(
         self,
-        folder: "str | os.PathLike[str]",
+        folder: str | os.PathLike[str],
         *,
         format: str,  # noqa: A002 - as xarray's and pandas' writers call it
         licence: str | None = None,
