@@ -1,5 +1,8 @@
 """Handles know whom they belong to, also where two patients share a UID."""
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +138,36 @@ def test_a_uid_or_its_beginning_finds_what_is_stored_now(pacs: rp.Pacs):
             _ = one.PatientSex
     with pytest.raises(NotFoundError):
         pacs.series("1.2.10.1")
+
+
+def test_a_handle_travels_to_another_process_without_what_it_knows_of_a_person(pacs: rp.Pacs, tmp_path: Path):
+    pacs.ingest([small_ct(number, **{**UIDS, "SOPInstanceUID": f"1.2.1.1.{number}"}) for number in (1, 2)])
+    series = pacs.search("series").one()
+    name = str(pacs.search("study", limit=1).df(columns=["PatientName"])["PatientName"][0])
+    sent = pickle.dumps([series, series.study, series.instances[1]])
+    assert name
+    assert name.encode() not in sent
+
+    back = pickle.loads(sent)
+    assert back == [series, series.study, series.instances[1]]
+    assert back[0].Modality == "CT"
+    assert rp.open_volume(back[0]).compute().identical(rp.read_volume(series))
+
+    (tmp_path / "sent").write_bytes(sent)
+    there = (
+        "import pathlib, pickle, sys, researchpacs as rp\n"
+        "series, study, instance = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "print(series.uid, instance.InstanceNumber, rp.read_volume(series).sum().item())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", there, tmp_path / "sent"], capture_output=True, text=True, check=True, timeout=120
+    )
+    expected = [series.uid, "2", str(rp.read_volume(series).sum().item())]
+    assert found.stdout.split() == expected
+
+
+def test_a_handle_of_a_closed_archive_opens_it_where_it_arrives(home: Path):
+    with rp.connect(home) as pacs:
+        pacs.ingest(small_ct(1, **UIDS))
+        sent = pickle.dumps(pacs.search("series").one())
+    assert pickle.loads(sent).instance_count == 1

@@ -15,6 +15,7 @@ import xarray as xr
 from researchpacs.errors import GeometryError, InvalidInputError, UnsupportedError
 from researchpacs.viewer import Viewer, Window, view
 from researchpacs.viewer import _bundle as bundle
+from researchpacs.volume import as_volume
 
 
 @dataclass
@@ -333,3 +334,30 @@ def test_a_flipped_volume_is_shown_the_same(numbered):
     turned = numbered.isel(z=slice(None, None, -1), y=slice(None, None, -1), x=slice(None, None, -1))
     _, (buffer,) = Browser(view(turned)).ask(kind="plane", id="p", plane="axial", index=5)
     assert bytes(buffer) == bytes(expected)
+
+
+def single_slice(plane: str = "coronal", **attrs: Any) -> xr.DataArray:
+    """Six rows of eight, rows going down, the first pixel at (10, 20, 30) LPS mm."""
+    axes = {
+        "axial": [(0, 0, 1), (0, 0.5, 0), (0.5, 0, 0)],
+        "coronal": [(0, 1, 0), (0, 0, -0.5), (0.5, 0, 0)],
+        "sagittal": [(-1, 0, 0), (0, 0, -0.5), (0, 0.5, 0)],
+    }
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([*axes[plane], (10, 20, 30)])
+    data = np.arange(48, dtype=np.int16).reshape(1, 6, 8)
+    return as_volume(data, affine, "1.2.3", attrs=attrs, spacing_z_known=False)
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_a_single_slice_is_seen_as_it_is_where_it_is(plane: str) -> None:
+    viewer = Viewer(single_slice(plane))
+    stack = viewer._planes[plane]
+    assert (stack.shape, stack.spacing) == ((1, 6, 8), (0.5, 0.5))
+    np.testing.assert_allclose(stack.to_lps(0, 0, 0), (10, 20, 30), atol=1e-4)
+    np.testing.assert_array_equal(viewer._panel(plane).values, np.arange(48).reshape(6, 8))
+
+
+def test_the_lowest_value_of_monochrome1_is_white() -> None:
+    assert Viewer(single_slice(PhotometricInterpretation="MONOCHROME1"))._inverted
+    assert not Viewer(single_slice())._inverted

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from researchpacs._pacs._lookup import Later, instance_rows, is_indexed
+from researchpacs._pacs._pickled import reopened, travelling
 from researchpacs.archive import Subject
 from researchpacs.catalog import LABEL_KEYS
 from researchpacs.dicom import keywords
@@ -101,6 +102,9 @@ class Handle:
 
     def __hash__(self) -> int:
         return hash((type(self), self._identity))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reopened, travelling(self)
 
     @property
     def _identity(self) -> tuple[Any, ...]:

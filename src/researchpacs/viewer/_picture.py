@@ -114,8 +114,7 @@ def _letters(pen: ImageDraw.ImageDraw, stack: PlaneStack, size: tuple[int, int])
 
 def _status(pen: ImageDraw.ImageDraw, panel: Panel, window: Window, size: tuple[int, int]) -> None:
     stack = panel.stack
-    axis = "z" if stack.name == "axial" else "y"
-    words = f"{stack.name} {panel.index + 1}/{stack.shape[0]}   {axis} {stack.location(panel.index):.1f} mm"
+    words = f"{stack.name} {panel.index + 1}/{stack.shape[0]}   {stack.axis} {stack.location(panel.index):.1f} mm"
     _text(pen, (6, size[1] - 6), f"{words}   C {window.center:g} W {window.width:g}", "lb")
 
 

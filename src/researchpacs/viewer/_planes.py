@@ -1,7 +1,8 @@
 """Planes of a volume as pictures: which array axis is sliced, which way is up, and where every pixel lies.
 
 A stack is all planes along one array axis. Pictures keep the radiological convention: the axial one shows the
-patient's right on the left and anterior on top, the coronal one the patient's right on the left and superior on top.
+patient's right on the left and anterior on top, the coronal one the patient's right on the left and superior on top;
+a lone sagittal slice has anterior on the left and superior on top.
 For an oblique acquisition each plane is cut along the array axis nearest to the anatomical one, so no value is
 interpolated.
 
@@ -33,7 +34,7 @@ class PlaneStack:
     """All pictures along one array axis."""
 
     name: str
-    """``"axial"`` or ``"coronal"``."""
+    """``"axial"``, ``"coronal"`` or ``"sagittal"``."""
     axes: tuple[int, int, int]
     """Array axes that run across the slices, down the rows' order and along the columns' order of a picture."""
     flipped: tuple[bool, bool]
@@ -50,6 +51,11 @@ class PlaneStack:
     """LPS mm of the first pixel of slice 0."""
     step: tuple[float, float, float]
     """LPS mm from a slice to the next."""
+
+    @property
+    def axis(self) -> str:
+        """The LPS coordinate that grows from slice to slice."""
+        return {"axial": "z", "coronal": "y", "sagittal": "x"}[self.name]
 
     def to_lps(self, index: float, row: float, column: float) -> np.ndarray:
         """LPS mm ``(3,)`` of a pixel centre; fractions allowed."""
@@ -85,7 +91,7 @@ class PlaneStack:
 
 
 def plane_stacks(affine_lps: np.ndarray, shape: tuple[int, int, int]) -> tuple[PlaneStack, PlaneStack]:
-    """Describe the axial and the coronal pictures of a volume.
+    """Describe the axial and the coronal pictures of a volume; of a lone sagittal slice the sagittal one.
 
     Parameters
     ----------
@@ -101,6 +107,12 @@ def plane_stacks(affine_lps: np.ndarray, shape: tuple[int, int, int]) -> tuple[P
     """
     affine = np.asarray(affine_lps, dtype=float)
     left, posterior, superior = _anatomical_axes(affine[:3, :3])
+    if shape[left] == 1 and shape[posterior] > 1 and shape[superior] > 1:
+        # A lone sagittal slice would be a line in both of the others.
+        return (
+            _stack("sagittal", affine, shape, (left, superior, posterior), down=(0, 0, -1)),
+            _stack("coronal", affine, shape, (posterior, superior, left), down=(0, 0, -1)),
+        )
     return (
         _stack("axial", affine, shape, (superior, posterior, left), down=(0, 1, 0)),
         _stack("coronal", affine, shape, (posterior, superior, left), down=(0, 0, -1)),
@@ -133,7 +145,8 @@ def _anatomical_axes(columns: np.ndarray) -> tuple[int, int, int]:
 def _stack(name: str, affine: np.ndarray, shape: Triple, axes: Triple, *, down: Triple) -> PlaneStack:
     across, rows, columns = axes
     flip_rows = bool(affine[:3, rows] @ np.asarray(down) < 0)
-    flip_columns = bool(affine[0, columns] < 0)
+    # Sagittal pictures have the front on the left.
+    flip_columns = bool(affine[1 if name == "sagittal" else 0, columns] < 0)
     first = np.zeros(4)
     first[3] = 1
     first[rows] = shape[rows] - 1 if flip_rows else 0

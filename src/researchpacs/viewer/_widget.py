@@ -35,6 +35,7 @@ from researchpacs.viewer._plane_server import PlaneServer
 from researchpacs.viewer._planes import PlaneStack, letters, plane_stacks
 from researchpacs.viewer._voxels import Voxels
 from researchpacs.viewer._window import Window, as_window, presets
+from researchpacs.volume import frame_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +75,7 @@ class Viewer(anywidget.AnyWidget):
         save: "Callable[[Sequence[Measurement]], object] | None" = None,
     ) -> None:
         self._vol = _as_volume(target)
-        self._affine = np.asarray(self._vol.dicom.affine_lps, dtype=float)
+        self._affine = _affine_of(self._vol)
         z, y, x = self._vol.shape
         self._planes = {stack.name: stack for stack in plane_stacks(self._affine, (z, y, x))}
         self._voxels = Voxels(self._vol)
@@ -92,7 +93,8 @@ class Viewer(anywidget.AnyWidget):
             _stacks=[_as_state(stack) for stack in self._planes.values()],
             _presets=[Preset(name=name, center=w.center, width=w.width) for name, w in self._offered.items()],
             _window=[chosen.center, chosen.width],
-            _inverted=modality == "PT",
+            # Of MONOCHROME1 the lowest value is white (PS3.3 C.7.6.3.1.2); PET is looked at dark on white.
+            _inverted=modality == "PT" or self._vol.attrs.get("PhotometricInterpretation") == "MONOCHROME1",
             _slices={name: stack.shape[0] // 2 for name, stack in self._planes.items()},
             _marks=[],
             _can_save=save is not None,
@@ -274,6 +276,18 @@ def _as_volume(target: "xr.DataArray | SeriesSource") -> xr.DataArray:
     return target.transpose("z", "y", "x")
 
 
+def _affine_of(vol: xr.DataArray) -> np.ndarray:
+    """(4, 4): voxel index to LPS mm; of one plane without a spacing the next one would be a millimetre away."""
+    if vol.sizes["z"] == 1 and getattr(vol.xindexes.get("z"), "step", None) is None:
+        along = [vol[axis].values for axis in ("z", "y", "x")]
+        steps = [1.0, *(abs(mm[-1] - mm[0]) / max(len(mm) - 1, 1) for mm in along[1:])]
+        affine = np.eye(4)
+        affine[:3, :3] = vol.dicom.direction * steps
+        affine[:3, 3] = frame_of(vol).matrix @ [mm[0] for mm in along]
+        return affine
+    return np.asarray(vol.dicom.affine_lps, dtype=float)
+
+
 def _title(modality: str, shape: tuple[int, ...], affine: np.ndarray) -> str:
     """Describe the volume without a word from its free texts, which may name a person."""
     voxels = " x ".join(str(size) for size in reversed(shape))
@@ -294,7 +308,7 @@ def _as_state(stack: PlaneStack) -> PlaneGeometry:
         column_cosines=list(stack.column_cosines),
         origin=list(stack.origin),
         step=list(stack.step),
-        axis="z" if stack.name == "axial" else "y",
+        axis=stack.axis,
         location=stack.location(0),
         location_step=stack.location(1) - stack.location(0),
         letters=[letters(direction.tolist()) for direction in (-bottom, right, bottom, -right)],
