@@ -91,6 +91,21 @@ def test_simpleitk_reads_the_nifti_at_the_same_place(tmp_path):
         np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(xyz), vol.dicom.to_lps(index), atol=1e-4)
 
 
+@pytest.mark.parametrize(("times", "step"), [([0.0, 2.5, 5.0], 2.5), ([0.0, 2.5, 7.0], 1.0)])
+def test_a_dimension_beside_is_the_fourth_of_nifti(times, step, tmp_path):
+    vol = oblique()
+    several = xr.concat([vol, vol + 100, vol + 200], "time")
+    several = several.assign_coords(time=("time", times, {"units": "s"}))
+    several.transpose("z", "time", "y", "x").dicom.to_nifti(tmp_path / "vol.nii")
+    image = nib.load(tmp_path / "vol.nii")
+    assert image.shape == (*vol.shape[::-1], 3)
+    assert image.header.get_zooms()[3] == pytest.approx(step)
+    assert image.header.get_xyzt_units() == ("mm", "sec" if step > 1 else "unknown")
+    for at in range(3):
+        np.testing.assert_array_equal(image.dataobj[..., at].T, vol.values + 100 * at)
+    np.testing.assert_allclose(image.affine, vol.dicom.affine_ras[:, [2, 1, 0, 3]], atol=1e-4)
+
+
 def test_masks_are_written_as_bytes(tmp_path):
     mask = oblique() > 0
     mask.dicom.to_nifti(tmp_path / "mask.nii")
@@ -105,7 +120,9 @@ def test_what_cannot_be_written_right_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="int64"):
         vol.astype("int64").dicom.to_nifti(tmp_path / "vol.nii")
     with pytest.raises(GeometryError, match="dimensions"):
-        xr.concat([vol, vol], "time").dicom.to_nifti(tmp_path / "vol.nii")
+        xr.concat([vol, vol], "time").expand_dims("echo").dicom.to_nifti(tmp_path / "vol.nii")
+    with pytest.raises(GeometryError, match="dimensions"):
+        xr.concat([vol, vol], "time").dicom.to_sitk()
     with pytest.raises(GeometryError, match="no extent along 'z'"):
         vol.isel(z=2).dicom.to_sitk()
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Volumes to and from SimpleITK, and to NIfTI; both count axes as (x, y, z)."""
 
 import os
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +93,8 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     vol
-        Dimensions z, y, x in any order. Booleans are written as uint8.
+        Dimensions z, y, x in any order, and one more at most, such as time, which becomes NIfTI's fourth. Booleans
+        are written as uint8.
     path
         Ends in ``.nii`` or ``.nii.gz``.
 
@@ -105,19 +107,20 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     UnsupportedError
         A type that NIfTI readers do not share, such as int64.
     GeometryError
-        The volume has no affine, or other dimensions than z, y, x.
+        The volume has no affine, or more than one dimension beside z, y, x.
     """
     import nibabel as nib
 
     path = as_target(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise InvalidInputError(f"{path.suffix or 'no suffix'}: expected a name that ends in .nii or .nii.gz")
-    values = _values(vol)
+    more = [name for name in vol.dims if name not in AXES]
+    values = _values(vol, *more[:1])
     if values.dtype.name not in ("uint8", "int16", "uint16", "int32", "float32", "float64"):
         raise UnsupportedError(f"{values.dtype} cannot be written as NIfTI; convert first, as with vol.astype('int32')")
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ coordinates.affine_lps(vol)[:, [2, 1, 0, 3]]
-    image = nib.Nifti1Image(values.transpose(2, 1, 0), affine)
-    image.header.set_xyzt_units("mm")
+    image = nib.Nifti1Image(values.T, affine)
+    _set_units(image.header, vol, *more)
     image.set_sform(affine, code="scanner")
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() < 1e-6:  # the quaternion of the qform cannot hold a shear
@@ -125,13 +128,23 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     nib.save(image, path)
 
 
-def _values(vol: xr.DataArray) -> NDArray[Any]:
-    """(z, y, x) values in memory."""
-    if set(vol.dims) != set(AXES):
+def _set_units(header: Any, vol: xr.DataArray, *more: Hashable) -> None:
+    """Millimetres, and where the fourth dimension is one of even steps in seconds, these."""
+    steps = np.diff(vol[more[0]].values) if more and vol[more[0]].attrs.get("units") == "s" else np.zeros(0)
+    if len(steps) and steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-3, atol=0):
+        header.set_zooms([*header.get_zooms()[:3], float(steps.mean())])
+        header.set_xyzt_units("mm", "sec")
+    else:
+        header.set_xyzt_units("mm")
+
+
+def _values(vol: xr.DataArray, *leading: Hashable) -> NDArray[Any]:
+    """(z, y, x) values in memory, the leading dimensions before them."""
+    if set(vol.dims) != {*leading, *AXES}:
         raise GeometryError(
             f"the array has dimensions {tuple(vol.dims)}; expected z, y and x: select or reduce the others"
         )
-    values: NDArray[Any] = np.asarray(vol.transpose(*AXES).values)
+    values: NDArray[Any] = np.asarray(vol.transpose(*leading, *AXES).values)
     return values.astype(np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("="), copy=False)
 
 
