@@ -8,7 +8,7 @@ from typing import NamedTuple
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import PixelDataError
 
-__all__ = ["frame_ranges", "join_fragments"]
+__all__ = ["frame_ranges", "join_fragments", "pixels_end"]
 
 Read = Callable[[int, int], bytes]
 """Reads ``(offset, length)`` of the instance's file; fewer bytes where it ends."""
@@ -78,6 +78,30 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
     if layout.is_native:
         raise PixelDataError(f"{layout.pixel_keyword} holds fragments, which the transfer syntax has no place for")
     return _encapsulated_ranges(read, header_length, pixels.value, size, layout)
+
+
+def pixels_end(read: Read, header_length: int, size: int, layout: PixelLayout) -> int | None:
+    """Where the pixel data element of an instance ends; None where the whole data set is deflated.
+
+    Parameters
+    ----------
+    read, header_length, size, layout
+        As for `frame_ranges`.
+
+    Raises
+    ------
+    PixelDataError
+        It has none, or one that does not end.
+    """
+    if layout.transfer_syntax_uid == _DEFLATED:
+        return None
+    pixels = _read_element(read, header_length, size, layout)
+    if pixels.length != _UNDEFINED:
+        return pixels.value + pixels.length
+    end = pixels.value
+    for fragment in _fragments(read, pixels.value, size):
+        end = fragment.end
+    return end + _ITEM_HEADER
 
 
 def join_fragments(data: bytes | memoryview) -> bytes:

@@ -4,12 +4,13 @@ Every new UID derives from the old one and the secret of its job, so references 
 job that begins anew makes the same instances again, and nobody without the secret finds the way back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
@@ -24,6 +25,7 @@ from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
 from researchpacs.dicom.values import reading_quietly
 from researchpacs.errors import InvalidInputError, PixelDataError
 from researchpacs.model import Level
+from researchpacs.server.pixels_apart import pixels_of, read_apart
 
 if TYPE_CHECKING:
     from researchpacs._pacs import Pacs
@@ -44,6 +46,7 @@ _RENEWED: Mapping[Level, tuple[str, ...]] = {
     "series": ("series_uid", "sop_uid"),
     "instance": ("sop_uid",),
 }
+_PIXEL_DATA = 0x7FE00010
 _ABOVE_SERIES = frozenset({"patient", "study"})
 _IDENTIFYING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
@@ -92,8 +95,10 @@ def new_uids(modification: Modification, instances: Sequence[Stored]) -> Callabl
     return new_uid
 
 
-def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_uid: Callable[[str], str]) -> bytes:
-    """Make the new file of one instance.
+def make_instance(
+    pacs: "Pacs", stored: Stored, modification: Modification, new_uid: Callable[[str], str]
+) -> Iterator[bytes]:
+    """Make the new file of one instance, in pieces: the pixels of a large one are not read before their turn comes.
 
     Parameters
     ----------
@@ -109,13 +114,15 @@ def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_
     PixelDataError
         A value cannot be read or written.
     """
-    file = pacs.archive.read(stored.key)
+    rules, to = modification.rules, modification.transcode_to
     with reading_quietly():
-        ds = dcmread(BytesIO(file), force=True)
+        # To transcode, all is needed.
+        touched = {_PIXEL_DATA} if to else {*rules.replace, *rules.remove, *rules.keep}
+        ds, apart = read_apart(pacs, stored, touched)
         if modification.operation == "anonymize":
             _anonymize(ds, stored, modification)
         else:
-            apply_rules(ds, modification.rules, new_uid=new_uid)
+            apply_rules(ds, rules, new_uid=new_uid)
         made = _written(ds, stored)
     # Real files lack any of them.
     names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -126,19 +133,15 @@ def make_instance(pacs: "Pacs", stored: Stored, modification: Modification, new_
             "the new instance would have the identity of the old one, which never changes here; keep at most two of "
             "the UIDs, or give it another PatientID"
         )
-    if modification.transcode_to is None:
-        return made
-    found = scan(BytesIO(made))
-    return transcode(
-        made,
-        header_length=found.header_length,
-        transfer_syntax_uid=found.transfer_syntax_uid,
-        to=modification.transcode_to,
-    )
+    if to is not None:
+        found = scan(BytesIO(made))
+        syntax = found.transfer_syntax_uid
+        made = transcode(made, header_length=found.header_length, transfer_syntax_uid=syntax, to=to)
+    return chain([made], pixels_of(pacs, stored) if apart else ())
 
 
-def move_instance(pacs: "Pacs", stored: Stored, target: Dataset, new_uid: Callable[[str], str]) -> bytes:
-    """Make the file that an instance has in another study.
+def move_instance(pacs: "Pacs", stored: Stored, target: Dataset, new_uid: Callable[[str], str]) -> Iterator[bytes]:
+    """Make the file that an instance has in another study, in pieces as `make_instance`.
 
     Parameters
     ----------
@@ -153,7 +156,7 @@ def move_instance(pacs: "Pacs", stored: Stored, target: Dataset, new_uid: Callab
         A value cannot be read or written.
     """
     with reading_quietly():
-        ds = dcmread(BytesIO(pacs.archive.read(stored.key)), force=True)
+        ds, apart = read_apart(pacs, stored)
         map_uids(ds, new_uid)
         use_unicode(ds)
         for tag in [element.tag for element in ds if level_of(element.keyword) in _ABOVE_SERIES]:
@@ -161,7 +164,7 @@ def move_instance(pacs: "Pacs", stored: Stored, target: Dataset, new_uid: Callab
         for element in target:
             if element.keyword and level_of(element.keyword) in _ABOVE_SERIES:
                 ds[element.tag] = element
-        return _written(ds, stored)
+        return chain([_written(ds, stored)], pixels_of(pacs, stored) if apart else ())
 
 
 def _anonymize(ds: Dataset, stored: Stored, modification: Modification) -> None:

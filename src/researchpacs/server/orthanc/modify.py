@@ -2,12 +2,12 @@
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from researchpacs.archive import Stored
@@ -67,7 +67,7 @@ def _of_instance(pacs: "Pacs", operation: Any) -> Any:
         instances = instances_of(pacs, [request.path_params["id"]], "instance")
         modification = Modification.parse(operation, _level_of(options), secrets.token_hex(16), options)
         content = make_instance(pacs, instances[0], modification, new_uids(modification, instances))
-        return Response(content, media_type="application/dicom")
+        return StreamingResponse(content, media_type="application/dicom")
 
     return endpoint
 
@@ -172,7 +172,7 @@ def _list_of(run: Run) -> Path:
     return run.pacs.archive.jobs.output(run.job.id)
 
 
-def make_all(run: Run, instances: Sequence[Stored], make: Callable[[Stored], bytes]) -> Made:
+def make_all(run: Run, instances: Sequence[Stored], make: Callable[[Stored], Iterable[bytes]]) -> Made:
     """Make and store the new instances of a job; one that cannot be made does not hold up the others.
 
     Raises
@@ -192,7 +192,8 @@ def make_all(run: Run, instances: Sequence[Stored], make: Callable[[Stored], byt
                 failed.append(error)
                 continue
             blob = run.tmp / f"{secrets.token_hex(8)}.dcm"
-            blob.write_bytes(content)
+            with blob.open("xb") as file:
+                file.writelines(content)
             files[str(blob)] = stored
         _store(run, files, made, failed)
     if failed and not made.identities:
