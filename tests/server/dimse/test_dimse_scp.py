@@ -66,6 +66,31 @@ def test_what_is_stored_can_be_searched_and_read(filled: Scp, pacs: rp.Pacs, sli
     assert pacs.verify().ok
 
 
+def test_every_storage_class_and_transfer_syntax_is_accepted(scp: Scp) -> None:
+    """Those of the Standard as pydicom lists them, and a private class."""
+    from pydicom._uid_dict import UID_dictionary
+    from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian
+    from pynetdicom import AE, build_context
+
+    names = {uid: name for uid, (name, kind, *_) in UID_dictionary.items() if kind == "SOP Class"}
+    # A directory of a medium is no instance (PS3.10 8.6), and commitment stores nothing.
+    others = ("Commitment", "Directory")
+    classes = [uid for uid, name in names.items() if " Storage" in name and not any(one in name for one in others)]
+    classes.append("1.3.12.2.1107.5.9.1")
+    wanted = [(uid, str(ExplicitVRLittleEndian)) for uid in classes]
+    wanted += [(str(small_ct().SOPClassUID), str(syntax)) for syntax in AllTransferSyntaxes]
+    assert len(classes) > 150
+    for start in range(0, len(wanted), 120):
+        asked = wanted[start : start + 120]
+        contexts = [build_context(sop_class, syntax) for sop_class, syntax in asked]
+        association = AE().associate("127.0.0.1", scp.port, contexts, ae_title=scp.aet)
+        try:
+            accepted = [(one.abstract_syntax, one.transfer_syntax[0]) for one in association.accepted_contexts]
+        finally:
+            association.release()
+        assert accepted == asked
+
+
 def test_the_same_again_and_other_content_are_success(
     filled: Scp, pacs: rp.Pacs, slices: list[Path], dcmtk: Tool, tmp_path: Path
 ) -> None:
