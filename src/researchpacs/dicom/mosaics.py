@@ -66,7 +66,7 @@ def mosaic_of(ds: HeaderLike, layout: PixelLayout) -> Mosaic | None:
     right, down = np.array(cosines[:3]), np.array(cosines[3:])
     told = csa_numbers(ds, "SliceNormalVector")
     normal = np.array(told[:3] if len(told) >= 3 else np.cross(right, down))
-    if abs(abs(normal @ np.cross(right, down)) - 1) > 1e-3:
+    if not abs(abs(normal @ np.cross(right, down)) - 1) <= 1e-3:
         return None
     # The position told is that of an image of the mosaic's size about the same centre.
     moved = right * pixel_spacing[1] * (layout.columns - layout.columns // across) / 2

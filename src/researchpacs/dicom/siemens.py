@@ -4,6 +4,7 @@ Laid out as elements of a fixed head (name, VM, VR, count of items) and items of
 bytes; version 2 begins with ``SV10``. Siemens has not published it.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 
@@ -29,7 +30,8 @@ def csa_numbers(ds: HeaderLike, name: str) -> list[float]:
     data = _header(ds)
     try:
         texts = next((items for found, items in _elements(data) if found == name), [])
-        return [float(text) for text in texts]
+        numbers = [float(text) for text in texts]
+        return numbers if all(map(math.isfinite, numbers)) else []
     except (struct.error, ValueError):
         return []
 

@@ -11,9 +11,20 @@ from researchpacs.model import Frame
 __all__ = ["require_known_values", "rescaled_dtype", "stored_range", "values_dtype"]
 
 
-def values_dtype(frames: Sequence[Frame], *, rescale: bool) -> np.dtype[np.generic]:
-    """Give the type of a volume of frames; colour and single bits have nothing to rescale."""
+def values_dtype(uid: str, frames: Sequence[Frame], *, rescale: bool) -> np.dtype[np.generic]:
+    """Give the type of a volume of frames; colour and single bits have nothing to rescale.
+
+    Raises
+    ------
+    PixelDataError
+        The header of the series `uid` describes pixels that cannot be.
+    """
     layouts = tuple(dict.fromkeys(frame.layout for frame in frames))
+    try:
+        for layout in layouts:
+            stored_dtype(layout)
+    except PixelDataError as error:
+        raise PixelDataError(f"series ...{uid[-8:]} describes pixels that cannot be: {error}") from None
     if not rescale or any(layout.samples_per_pixel > 1 or layout.bits_allocated == 1 for layout in layouts):
         return np.result_type(*map(stored_dtype, layouts))
     return rescaled_dtype(frames)

@@ -142,7 +142,7 @@ def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregu
         spacing_z_known="single_slice" not in geometry.reasons,
         offsets_mm=offsets,
         tiles=part.tiles,
-        dtype=values_dtype(frames, rescale=rescale).str,
+        dtype=values_dtype(series.uid, frames, rescale=rescale).str,
         rescale=rescale,
         repair=is_repaired,
         attrs=describe(series.uid, attributes, frames, geometry, rescale=rescale),
