@@ -101,6 +101,7 @@ def association() -> str:
     from researchpacs.archive._dimse._pdu import LONGEST_PDU
     from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
     from researchpacs.server.dimse._options import ScpOptions
+    from researchpacs.server.dimse._rests import GIVES_WAY_S
 
     options, times = ScpOptions(), Timeouts()
     rows = [
@@ -116,7 +117,7 @@ def association() -> str:
         ("time-out of a connection", f"{times.connect:g} s"),
         ("time-out of a negotiation, ARTIM", f"{times.negotiate:g} s"),
         ("time-out of a response", f"{times.answer:g} s"),
-        ("time-out of an idle association", f"{times.idle:g} s"),
+        ("time-out of an idle association", f"{times.idle:g} s; {GIVES_WAY_S:g} s where all others are taken"),
         ("time-out of the rest of a PDU", f"{times.patience:g} s"),
     ]
     return _table(("", ""), rows)
@@ -194,6 +195,7 @@ def limits() -> str:
     caps = Limits()
     rows = [
         ("a body that brings instances or attachments", f"{caps.upload_bytes >> 30} GiB"),
+        ("a body of `/tools/create-dicom`", f"{caps.document_bytes >> 20} MiB"),
         ("any other body", f"{caps.body_bytes >> 20} MiB"),
     ]
     return _table(("", "at most"), rows)
