@@ -43,8 +43,8 @@ TIMEOUT_S = (5.0, 60.0)
 
 MOST_BYTES = 16 << 30
 """Of one answer that goes to a file."""
-MOST_IN_MEMORY = 1 << 30
-"""Of one answer that is kept in memory."""
+MOST_IN_MEMORY = 4 << 30
+"""Of one answer that is kept in memory: what uncompressed pixels can be."""
 _PIECE = 1 << 20
 _LATER = (408, 423, 425, 429)
 

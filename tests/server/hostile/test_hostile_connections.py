@@ -236,7 +236,7 @@ def _open_files(victim: Victim) -> int:
 HASTY = (
     sys.executable,
     "-c",
-    "from researchpacs.server import handshakes; handshakes.HANDSHAKE_S = 2.0\n"
+    "from researchpacs.server import handshakes; handshakes.HANDSHAKE_S = 5.0\n"
     "from researchpacs.cli import main; main()",
 )
 
