@@ -298,19 +298,24 @@ REAL = {
     "MR": ("petct_mr_rtstruct_sts_002", "6564013_IBSI_1_STS_002_MR_T1_image.nii"),
     "CT": ("petct_mr_rtstruct_sts_002", "3_IBSI_1_STS_002_CT_image.nii"),
     "phantom": ("digital_phantom_orientation", "1_orientation.nii"),
+    "diffusion": ("mr_ge_t1_dwi", "1_Ax_DWI_TENSOR_R2.nii"),
+    "mosaic": ("mr_fmri_4d", "3_EPI_PE=AP.nii"),
+    "function": ("mr_fmri_4d", "4_Axial_EPI-FMRI_(Interleaved_I_to_S).nii"),
 }
 
 
 @pytest.fixture(scope="module")
 def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cohort]:
-    """Series of four scanners, of one of which the cohort says what BIDS calls it."""
-    names = ("05_3D_Ax_T1_MP_RAGE_R22", "MR_T1/image", "PET/image", "CT/image", "dicom/orientation")
+    """Series of several scanners; the cohort says what BIDS calls three of them."""
+    names = ("MR_T1/image", "PET/image", "CT/image", "dicom/orientation")
     folders = [path for name in names for path in real_data.glob(f"*/{name}")]
-    assert len(folders) == 5
+    folders += [real_data / name for name in ("mr_ge_t1_dwi", "mr_fmri_4d", "mr_enhanced")]
+    assert len(folders) == 7
     with rp.connect(tmp_path_factory.mktemp("real") / "home") as pacs:
         pacs.ingest(folders)
         table = pacs.sql(
-            "select SeriesInstanceUID, case when SeriesDescription like '%_MR_%' then 'anat/acq-sts_T1w' end as bids "
+            "select SeriesInstanceUID, case when SeriesDescription like '%_MR_%' then 'anat/acq-sts_T1w' "
+            "when SeriesDescription like '%EPI%' then 'func/acq-ep_task-rest_bold' end as bids "
             "from series order by Modality, SeriesDescription"
         ).df()
         yield pacs.freeze(table, name="real")
@@ -330,47 +335,94 @@ def test_niftis_are_where_and_what_dcm2niix_says(niftis, real_data, name):
     known = json.loads((real_data / folder / "reference" / "dcm2niix_reference.json").read_text())
     reference = next(one for one in known["volumes"] if one["file"] == file)
     theirs = np.array(reference["affine"])
-    images = [nib.load(path) for path in niftis.rglob("*.nii.gz")]
-    (image,) = [one for one in images if sorted(one.shape) == sorted(reference["shape"]) and _ends(one, theirs)]
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(image.affine), nib.orientations.io_orientation(theirs)
-    )
-    turned = image.as_reoriented(turn)
+    (turned,) = [one for path in niftis.rglob("*.nii.gz") if (one := _as_theirs(nib.load(path), reference))]
     assert turned.shape == tuple(reference["shape"])
     np.testing.assert_allclose(turned.affine[:3, :3], theirs[:3, :3], atol=1e-4)
     np.testing.assert_allclose(turned.affine[:3, 3], theirs[:3, 3], atol=0.01)
     values = np.asanyarray(turned.dataobj)
-    assert float(values.mean()) == pytest.approx(reference["mean"], rel=1e-5)
-    assert (float(values.min()), float(values.max())) == pytest.approx((reference["min"], reference["max"]), rel=1e-6)
     if values.dtype.kind == "i" and (reference["slope"], reference["inter"]) == (1.0, 0.0):
         stored = np.ascontiguousarray(values.astype(reference["dtype"]))
         assert hashlib.sha256(stored.tobytes()).hexdigest() == reference["sha256"]
 
 
-def _ends(image: Any, theirs: np.ndarray) -> bool:
-    """Whether the image has its first voxel at a corner of the other's."""
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in image.shape], [1], indexing="ij")).reshape(4, -1)
-    return bool(np.linalg.norm((image.affine @ corners)[:3].T - theirs[:3, 3], axis=1).min() < 0.01)
+@pytest.mark.data
+def test_the_volumes_of_one_series_become_files_of_their_own(real, niftis, real_data, tmp_path):
+    """A B0 map: magnitude and field, which dcm2niix writes as two files too, scaled as Philips does it privately."""
+    (member,) = [one.item.member for one in real.export(niftis, format="nifti").rows if one.path.endswith("-1.nii.gz")]
+    references = sorted((real_data / "mr_enhanced" / "reference").glob("Philips*.nii.gz"))
+    images = sorted(niftis.rglob("series-*-?.nii.gz"))
+    assert len(images) == len(references) == 2
+    for image, reference in zip(map(nib.load, images), map(nib.load, references), strict=True):
+        ours = nib.orientations.io_orientation(image.affine)
+        turned = image.as_reoriented(
+            nib.orientations.ornt_transform(ours, nib.orientations.io_orientation(reference.affine))
+        )
+        np.testing.assert_allclose(turned.affine, reference.affine, atol=0.01)
+        alike = np.corrcoef(turned.get_fdata().ravel(), reference.get_fdata().ravel())[0, 1]
+        assert alike == pytest.approx(1, abs=1e-6)
+    real.part("b0", (member,)).export(tmp_path / "out", format="zarr")
+    assert {path.name for path in (tmp_path / "out").rglob("*.zarr")} == {"series-001-1.zarr", "series-001-2.zarr"}
+    parts = set(_references(_graph(tmp_path / "out")["./"]["hasPart"]))
+    folder = "patient-001/study-001"
+    assert parts == {"manifest.csv", f"{folder}/series-001-1.zarr/", f"{folder}/series-001-2.zarr/"}
+
+
+def _as_theirs(image: Any, reference: Any) -> Any:
+    """The image with its axes turned as the other's, where it holds the same place and the same values; else None."""
+    theirs = np.array(reference["affine"])
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in image.shape[:3]], [1], indexing="ij")).reshape(4, -1)
+    apart = np.linalg.norm((image.affine @ corners)[:3].T - theirs[:3, 3], axis=1).min()
+    if apart > 0.01 or sorted(image.shape) != sorted(reference["shape"]):
+        return None
+    values = np.asanyarray(image.dataobj)
+    mine = [float(values.mean(dtype=float)), float(values.min()), float(values.max())]
+    close = np.isclose(mine, [reference[name] for name in ("mean", "min", "max")], rtol=1e-5, atol=1e-4)
+    if not close.all():
+        return None
+    ours = nib.orientations.io_orientation(image.affine)
+    turn = nib.orientations.ornt_transform(ours, nib.orientations.io_orientation(theirs))
+    return image.as_reoriented(turn)
 
 
 @pytest.mark.data
 def test_bids_holds_what_is_plainly_named_and_its_validator_finds_no_error(real, tmp_path):
-    report = real.export(tmp_path / "out", format="bids", licence="CC BY 3.0")
-    table = report.df().set_index("path")
-    assert sorted(path for path in table.index if path) == [
-        "sub-003/ses-001/anat/sub-003_ses-001_T1w.nii.gz",
-        "sub-004/ses-001/anat/sub-004_ses-001_acq-sts_T1w.nii.gz",
-    ] or sorted(Path(path).name.partition("_ses-001_")[2] for path in table.index if path) == [
-        "T1w.nii.gz",
-        "acq-sts_T1w.nii.gz",
-    ]
-    assert set(table["error"].dropna().str.split(":").str[0]) == {"UnsupportedError"}
+    out = tmp_path / "out"
+    table = real.export(out, format="bids", licence="CC BY 3.0").df()
+    names = {Path(path).name.partition("_ses-")[2].partition("_")[2] for path in table["path"] if path}
+    assert names == {"T1w.nii.gz", "acq-sts_T1w.nii.gz", "task-rest_acq-ep_bold.nii.gz"}
+    told = table[["error"]].dropna()["error"].str.split(":").str[0].value_counts().to_dict()
+    # CT and PET; B0 maps, diffusion and a resting state that nobody named; and one whose times are not known.
+    assert told == {"UnsupportedError": 3, "InvalidInputError": 3, "GeometryError": 1}
+    (bold,) = out.rglob("*_bold.nii.gz")
+    sidecar = json.loads(bold.with_name(bold.name.replace(".nii.gz", ".json")).read_text())
+    assert (sidecar["TaskName"], sidecar["RepetitionTime"]) == ("rest", pytest.approx(2.435, abs=1e-3))
+    assert nib.load(bold).header.get_zooms()[3] == pytest.approx(sidecar["RepetitionTime"], abs=1e-3)
     validator = Path(sys.executable).parent / "bids-validator-deno"
     done = subprocess.run(  # it ends with 1 for warnings too
-        [validator, tmp_path / "out", "--json"], capture_output=True, text=True, timeout=120, check=False,
+        [validator, out, "--json"], capture_output=True, text=True, timeout=120, check=False,
         env={**os.environ, "DENO_DIR": str(tmp_path / "deno"), "NO_COLOR": "1"},
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert [one for one in found["issues"]["issues"] if one["severity"] == "error"] == []
-    assert found["summary"]["subjects"]
+    assert len(found["summary"]["subjects"]) == 3
     assert found["summary"]["modalities"] == ["MRI"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "T1w",
+        "anat/T1",
+        "anat/run-2_T1w",
+        "anat/ce-a_ce-b_T1w",
+        "anat/ce-../x_T1w",
+        "func/bold",
+        "dwi/dwi",
+        "anat/T1w\n",
+    ],
+)
+def test_what_bids_has_no_name_for_is_refused(pacs, tmp_path, wanted):
+    table = pd.DataFrame({"SeriesInstanceUID": ["1.2.3.4.1"], "bids": [wanted]})
+    cohort = pacs.freeze(table, name=f"bids {abs(hash(wanted))}")
+    (row,) = cohort.export(tmp_path / "out", format="bids", dry_run=True).rows
+    assert row.error.startswith("InvalidInputError: the column bids takes")

@@ -1,32 +1,37 @@
-"""BIDS: magnetic resonance images of structure, where the cohort or the series says plainly what they are.
+"""BIDS: magnetic resonance images of structure and function, where it is plainly said what they are.
 
 The names are those of the Brain Imaging Data Structure 1.10. What a series is comes from the cohort's column ``bids``,
-such as ``anat/T1w`` or ``anat/ce-gad_T1w``, else from its description, if that names one weighting only and the echo
-time does not contradict it. A guess would be worse than a series that is left out with the reason.
+such as ``anat/T1w``, ``anat/ce-gad_T1w`` or ``func/task-rest_bold``, else from its description, if that names one
+weighting of structure only and the echo time does not contradict it. A guess would be worse than a series that is left
+out with the reason.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from researchpacs.cohort.export._items import Item
 from researchpacs.cohort.export._sidecar import write_json
-from researchpacs.errors import InvalidInputError, ResearchPacsError, UnsupportedError
+from researchpacs.cohort.export._volumes import dimensions_of, opened
+from researchpacs.errors import GeometryError, InvalidInputError, ResearchPacsError, UnsupportedError
 
 if TYPE_CHECKING:
     from researchpacs.cohort.export._formats import Format
     from researchpacs.cohort.part import Source
 
-__all__ = ["Bids", "kind_of"]
+__all__ = ["Bids", "Kind", "kind_of"]
 
 VERSION = "1.10.0"
-_SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "PDT2", "angio", "inplaneT1", "inplaneT2")
-_ENTITIES = ("acq", "ce", "rec")
-_COLUMN = re.compile(
-    rf"anat/(?P<entities>(?:(?:{'|'.join(_ENTITIES)})-[A-Za-z0-9]+_)*)(?P<suffix>{'|'.join(_SUFFIXES)})"
-)
+_SUFFIXES = {
+    "anat": ("T1w", "T2w", "PDw", "FLAIR", "T2starw", "PDT2", "angio", "inplaneT1", "inplaneT2"),
+    "func": ("bold",),
+}
+_ENTITIES = {"anat": ("acq", "ce", "rec"), "func": ("task", "acq", "ce", "rec", "dir")}
+"""In the order in which names have them."""
+_COLUMN = re.compile(r"(?P<folder>anat|func)/(?P<entities>(?:[a-z]+-[A-Za-z0-9]+_)*)(?P<suffix>[A-Za-z0-9]+)")
 # What people write into descriptions, by what it means; without letters or digits around it.
 _WORDS = {
     "T1w": r"T1W?(?![*\d])|MP-?RAGE|T1-?MPRAGE|BRAVO",
@@ -54,13 +59,16 @@ class Bids:
     ----------
     volumes
         The format that writes each volume with its description.
+    on_irregular
+        As in `open_volumes`.
     """
 
     name = "bids"
     keeps_identity = False
 
-    def __init__(self, volumes: "Format") -> None:
+    def __init__(self, volumes: "Format", *, on_irregular: str) -> None:
         self._volumes = volumes
+        self._on_irregular = on_irregular
 
     def places(self, items: Sequence[Item]) -> Sequence[PurePosixPath]:
         names = [_name(one) for one in items]
@@ -74,12 +82,30 @@ class Bids:
         return places
 
     def at_most(self, item: Item, source: "Source") -> int:
-        kind_of(item)
+        self._require(item, source)
         return self._volumes.at_most(item, source)
 
     def write(self, item: Item, source: "Source", place: Path) -> None:
-        kind_of(item)
+        kind, times = kind_of(item), self._require(item, source)
         self._volumes.write(item, source, place)
+        if times:
+            sidecar = place.with_name(place.name.removesuffix(".nii.gz") + ".json")
+            told = json.loads(sidecar.read_text(encoding="utf-8"))
+            step = round((times[-1] - times[0]) / (len(times) - 1), 6)
+            write_json(sidecar, {**told, "TaskName": kind.entity("task"), "RepetitionTime": step})
+
+    def _require(self, item: Item, source: "Source") -> list[float]:
+        """The times of a series of function; none of one of structure. Others have no place under their name."""
+        kind = kind_of(item)
+        found = [dimensions_of(vol) for vol in opened(item, source, self._on_irregular)]
+        wanted = ("time",) if kind.folder == "func" else ()
+        if [tuple(one) for one in found] != [wanted]:
+            axes = " and ".join(f"({', '.join((*one, 'z', 'y', 'x'))})" for one in (wanted, *found))
+            raise GeometryError(f"{kind.folder} is one volume; expected and found dimensions are {axes}")
+        times = found[0].get("time", [])
+        if len(times) == 1:
+            raise GeometryError("one volume is no series of function")
+        return times
 
     def finish(self, folder: Path, items: Sequence[Item], about: Mapping[str, Any]) -> None:
         """Write the description of the dataset and its participants."""
@@ -117,8 +143,21 @@ _PARTICIPANTS = {
 }
 
 
-def kind_of(item: Item) -> tuple[str, str]:
-    """Entities and suffix of a series, such as ``("ce-gad_", "T1w")``.
+class Kind(NamedTuple):
+    """What BIDS calls a series."""
+
+    folder: str
+    entities: tuple[str, ...]
+    """Such as ``ce-gad``, in order."""
+    suffix: str
+
+    def entity(self, name: str) -> str:
+        """The value of an entity; empty where it has none."""
+        return next((one.partition("-")[2] for one in self.entities if one.startswith(f"{name}-")), "")
+
+
+def kind_of(item: Item) -> Kind:
+    """What a series is.
 
     Raises
     ------
@@ -127,27 +166,34 @@ def kind_of(item: Item) -> tuple[str, str]:
     UnsupportedError
         No magnetic resonance image.
     """
-    wanted = item.member.columns.get("bids")
-    if wanted:
-        match = _COLUMN.fullmatch(str(wanted))
-        if match is None:
-            raise InvalidInputError(
-                f"the column bids takes anat/, entities out of {', '.join(_ENTITIES)} and a suffix out of "
-                f"{', '.join(_SUFFIXES)}, such as anat/ce-gad_T1w"
-            )
-        entities = sorted(match["entities"].split("_")[:-1], key=lambda one: _ENTITIES.index(one.partition("-")[0]))
-        return "".join(f"{one}_" for one in entities), match["suffix"]
     modality = item.known.get("Modality")
     if modality != "MR":
-        raise UnsupportedError(
-            f"only MR is exported as BIDS, this series is {modality or 'of no modality'}; NIfTI has it"
-        )
+        raise UnsupportedError(f"only MR is exported as BIDS, this series is {modality or 'of no modality'}")
+    if wanted := item.member.columns.get("bids"):
+        return _as_kind(str(wanted))
     found = _named(item)
     if found is None:
         raise InvalidInputError(
             "nothing says plainly what BIDS calls this series: freeze the cohort with a column bids, such as anat/T1w"
         )
-    return "", found
+    return Kind("anat", (), found)
+
+
+def _as_kind(text: str) -> Kind:
+    """What the cohort's column says."""
+    match = _COLUMN.fullmatch(text)
+    folder = match["folder"] if match else "anat"
+    entities = tuple(match["entities"].split("_")[:-1]) if match else ()
+    names = [one.partition("-")[0] for one in entities]
+    known = _ENTITIES[folder]
+    is_sound = match is not None and match["suffix"] in _SUFFIXES[folder] and set(names) <= set(known)
+    if match is None or not is_sound or len(set(names)) < len(names) or (folder == "func" and "task" not in names):
+        raise InvalidInputError(
+            f"the column bids takes {folder}/, entities out of {', '.join(known)}, each once, and a suffix out of "
+            f"{', '.join(_SUFFIXES[folder])}, such as anat/ce-gad_T1w or func/task-rest_bold"
+        )
+    ordered = sorted(entities, key=lambda one: known.index(one.partition("-")[0]))
+    return Kind(folder, tuple(ordered), match["suffix"])
 
 
 def _named(item: Item) -> str | None:
@@ -169,11 +215,11 @@ def _named(item: Item) -> str | None:
 def _name(item: Item) -> tuple[str, str, str]:
     """Folder, beginning and suffix; of what cannot be named something that is never written."""
     try:
-        entities, suffix = kind_of(item)
+        kind = kind_of(item)
     except ResearchPacsError:
-        entities, suffix = "", "unnamed"
-    beginning = f"sub-{item.patient}_ses-{item.study}_{entities}".removesuffix("_")
-    return f"sub-{item.patient}/ses-{item.study}/anat", beginning, suffix
+        kind = Kind("anat", (), "unnamed")
+    beginning = "_".join((f"sub-{item.patient}", f"ses-{item.study}", *kind.entities))
+    return f"sub-{item.patient}/ses-{item.study}/{kind.folder}", beginning, kind.suffix
 
 
 def _age(text: Any) -> str:

@@ -142,12 +142,15 @@ def _data(one: Exported, licences: Mapping[str, Mapping[str, Any]]) -> Iterator[
         **({"citation": {"@id": _doi(origin["source_doi"])}} if origin.get("source_doi") else {}),
         "identifier": f"urn:oid:{one.item.member.series_uid}",
     }
-    if any(name.startswith(f"{one.path}/") for name, _, _ in one.files):
-        size = f"{len(one.files)} files, {one.bytes} bytes"
-        yield {"@id": f"{one.path}/", "@type": "Dataset", "name": one.path, "description": size, **told}
-    else:
-        for name, length, _ in one.files:
-            yield {**_file(name), "contentSize": str(length), **told}
+    within: dict[str, list[int]] = {}
+    for name, length, _ in one.files:
+        within.setdefault(one.root_of(name), []).append(length)
+    for root, lengths in within.items():
+        if any(name == root for name, _, _ in one.files):
+            yield {**_file(root), "contentSize": str(lengths[0]), **told}
+        else:
+            size = f"{len(lengths)} files, {sum(lengths)} bytes"
+            yield {"@id": f"{root}/", "@type": "Dataset", "name": root, "description": size, **told}
 
 
 def _file(name: str) -> dict[str, Any]:

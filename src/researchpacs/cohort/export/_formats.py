@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from researchpacs.cohort.export import _bids
 from researchpacs.cohort.export._items import Item
 from researchpacs.cohort.export._sidecar import sidecar_of, write_json
+from researchpacs.cohort.export._volumes import dimensions_of, opened, volumes_of
 from researchpacs.errors import ConflictError, InvalidInputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def format_of(name: str, *, on_irregular: str) -> Format:
     if name == "zarr":
         return _Zarr(on_irregular)
     if name == "bids":
-        return _bids.Bids(_Nifti(on_irregular))
+        return _bids.Bids(_Nifti(on_irregular), on_irregular=on_irregular)
     raise InvalidInputError(f"format={name!r}: expected 'dicom', 'nifti', 'zarr' or 'bids'")
 
 
@@ -125,7 +126,10 @@ class _Files:
 
 @dataclass(frozen=True, slots=True)
 class _Nifti:
-    """NIfTI: a compressed volume with a JSON file of its technical attributes beside it."""
+    """NIfTI: a compressed volume with a JSON file of its technical attributes beside it.
+
+    A series of several volumes, such as magnitude and phase, becomes as many files, ``-1``, ``-2`` and so on.
+    """
 
     on_irregular: str
     name: str = "nifti"
@@ -135,17 +139,19 @@ class _Nifti:
         return [_numbered(one).with_suffix(".nii.gz") for one in items]
 
     def at_most(self, item: Item, source: "Source") -> int:
-        vol = _opened(item, source, self.on_irregular)
-        vol.dicom.affine_lps  # noqa: B018 - a volume without one has no place in NIfTI
-        return int(vol.nbytes)
+        vols = opened(item, source, self.on_irregular)
+        for vol in vols:
+            vol.dicom.affine_lps  # noqa: B018 - a volume without one has no place in NIfTI
+        return sum(int(vol.nbytes) for vol in vols)
 
     def write(self, item: Item, source: "Source", place: Path) -> None:
-        from researchpacs.volume import read_volume
-
-        handle = source.handle(item.member)
+        sidecar = sidecar_of(source.handle(item.member))
         place.parent.mkdir(parents=True, exist_ok=True)
-        read_volume(handle, on_irregular=self.on_irregular).dicom.to_nifti(place)
-        write_json(place.with_name(place.name.removesuffix(".nii.gz") + ".json"), sidecar_of(handle))
+        for stem, vol in volumes_of(item, source, self.on_irregular, place.name.removesuffix(".nii.gz")):
+            vol.dicom.to_nifti(place.with_name(f"{stem}.nii.gz"))
+            # What tells the volumes of a fourth dimension apart NIfTI has no place for.
+            more = {"Dimensions": found} if (found := dimensions_of(vol)) else {}
+            write_json(place.with_name(f"{stem}.json"), {**sidecar, **more})
 
     def finish(self, folder: Path, items: Sequence[Item], about: Mapping[str, Any]) -> None:
         """Nothing: each volume has its description beside it."""
@@ -169,28 +175,22 @@ class _Zarr:
         return [_numbered(one).with_suffix(".zarr") for one in items]
 
     def at_most(self, item: Item, source: "Source") -> int:
-        return int(_opened(item, source, self.on_irregular).nbytes)
+        return sum(int(vol.nbytes) for vol in opened(item, source, self.on_irregular))
 
     def write(self, item: Item, source: "Source", place: Path) -> None:
-        from researchpacs.volume import read_volume
-
-        handle = source.handle(item.member)
-        vol = read_volume(handle, on_irregular=self.on_irregular)
-        vol.attrs |= {"description": sidecar_of(handle)}
-        chunks = tuple(min(_CHUNK_SLICES, size) if axis == "z" else size for axis, size in vol.sizes.items())
-        data = _plain(vol).to_dataset(name="image")
-        # Zarr 3 has no specification of texts of a fixed length, which the coordinate `frame` is.
-        data.to_zarr(place, mode="w-", encoding={"image": {"chunks": chunks}}, zarr_format=2, consolidated=True)
+        sidecar = sidecar_of(source.handle(item.member))
+        for stem, found in volumes_of(item, source, self.on_irregular, place.name.removesuffix(".zarr")):
+            vol = _plain(found)
+            vol.attrs["description"] = sidecar
+            chunks = tuple(size if axis in ("y", "x") else min(_CHUNK_SLICES, size) for axis, size in vol.sizes.items())
+            # Zarr 3 has no specification of texts of a fixed length, which the coordinate `frame` is.
+            vol.to_dataset(name="image").to_zarr(
+                place.with_name(f"{stem}.zarr"), mode="w-", encoding={"image": {"chunks": chunks}}, zarr_format=2,
+                consolidated=True,
+            )  # fmt: skip
 
     def finish(self, folder: Path, items: Sequence[Item], about: Mapping[str, Any]) -> None:
         """Nothing: each volume describes itself."""
-
-
-def _opened(item: Item, source: "Source", on_irregular: str) -> "xr.DataArray":
-    """The volume; no pixel is read."""
-    from researchpacs.volume import open_volume
-
-    return open_volume(source.handle(item.member), on_irregular=on_irregular)
 
 
 def _plain(vol: "xr.DataArray") -> "xr.DataArray":

@@ -20,7 +20,7 @@ class Exported:
 
     item: Item
     path: str = ""
-    """Of its file or folder, from the folder of the export; empty where there is none."""
+    """Of its file or folder, the first of several, from the folder of the export; empty where there is none."""
     files: tuple[tuple[str, int, str], ...] = ()
     """Path, bytes and SHA-256 of each file; empty in a dry run."""
     bytes: int = 0
@@ -28,6 +28,10 @@ class Exported:
     error: str | None = None
     was_there: bool = False
     """Whether an earlier run wrote it."""
+
+    def root_of(self, name: str) -> str:
+        """The file or folder that one of its files belongs to, as deep as `path` is."""
+        return "/".join(name.split("/")[: self.path.count("/") + 1])
 
 
 class ExportReport:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import file_digest
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -169,7 +169,10 @@ def _kept(run: _Run, at: int, future: "Future[Path]") -> Exported:
 
 
 def _finished(one: Exported, files: tuple[tuple[str, int, str], ...], *, was_there: bool) -> Exported:
-    return replace(one, files=files, bytes=sum(size for _, size, _ in files), was_there=was_there)
+    roots = [one.root_of(name) for name, _, _ in files]
+    alike = [root for root in roots if root.endswith(PurePosixPath(one.path).suffix)]
+    path = one.path if one.path in roots else alike[0]
+    return replace(one, path=path, files=files, bytes=sum(size for _, size, _ in files), was_there=was_there)
 
 
 def _failed(one: Exported, error: BaseException) -> Exported:
