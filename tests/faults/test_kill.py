@@ -88,8 +88,9 @@ def follow(home, rebuild):
 
 threading.Thread(target=follow, args=(Home.open(sys.argv[1]), {rebuild}), daemon=True).start()
 """
-_INGEST_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST
-_DELETE_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST_AND_DELETE
+_AND_END = "import os\nos._exit(0)  # a thread is still at work\n"
+_INGEST_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST + _AND_END
+_DELETE_AND_SYNC = "import sys" + _FOLLOW.format(rebuild=False) + _INGEST_AND_DELETE + _AND_END
 _REBUILD = "import sys" + _FOLLOW.format(rebuild=True) + _INGEST + "threading.Event().wait()"
 _WITHOUT_END = """
 import sys
@@ -106,10 +107,12 @@ def turn_over():
     keys = dict(pacs.sql("select SOPInstanceUID, instance_key from instances").fetchall())
     for row in report.df().itertuples():
         tell(row.outcome, keys.get(row.SOPInstanceUID, ""))
-    for uid in list(keys)[::3]:
+    for number, uid in enumerate(list(keys)[::3]):
         tell("deleting", keys[uid])
         pacs.archive.delete("instance", keys[uid])
         tell("deleted", keys[uid])
+        if number % 20 == 0:
+            pacs.catalog.sync()
 """
 _COMPACT = (
     _WITHOUT_END
@@ -117,7 +120,7 @@ _COMPACT = (
 import researchpacs.catalog._committer as committer
 from researchpacs.catalog._tidy import tidy
 
-committer.BATCH_ROWS, committer.TIDY_COMMITS = 7, 1
+committer.BATCH_ROWS, committer.TIDY_COMMITS = 60, 1
 committer.tidy = lambda con: (tell("tidying"), tidy(con, keep_s=0), tell("tidied"))
 tell("ready")
 while True:
@@ -151,7 +154,7 @@ ACTIONS: list[tuple[str, tuple[str, ...], int]] = [
     (_FREEZE, ("frozen",), 3),
     (_INGEST_AND_DELETE, _ANY, 300),
     (_REBUILD, _ANY, 240),
-    (_COMPACT, ("tidying", "tidied"), 8),
+    (_COMPACT, ("tidying", "tidied"), 6),
     (_DELETE_AND_SYNC, _ANY, 400),
     (_INGEST, _ANY, 240),
 ]
@@ -342,7 +345,9 @@ def _rounds(rounds: int, home: Path, scans: Path, *, seed: int, anew_every: int)
         lines = _read_until(child, acknowledged=chance.randint(1, most), words=words)
         time.sleep(chance.uniform(0, 0.3))
         child.kill()
-        _add(told, lines + _rest(child))
+        said, errors = _rest(child)
+        assert child.returncode in (0, -signal.SIGKILL), errors
+        _add(told, lines + said)
         killed += child.returncode == -signal.SIGKILL
         for claim in CLAIMS:
             claim(Home.open(home), told)
@@ -382,15 +387,15 @@ def _read_until(child: subprocess.Popen[str], *, acknowledged: int, words: tuple
     return lines
 
 
-def _rest(child: subprocess.Popen[str]) -> list[str]:
+def _rest(child: subprocess.Popen[str]) -> tuple[list[str], str]:
     """What a process that was killed had said beyond; communicate() would not look at what is read ahead already."""
     assert child.stdout is not None
     assert child.stderr is not None
-    lines = child.stdout.read().splitlines()
+    lines, errors = child.stdout.read().splitlines(), child.stderr.read()
     child.stderr.close()
     child.stdout.close()
     child.wait()
-    return lines
+    return lines, errors
 
 
 def _told(lines: list[str]) -> Told:

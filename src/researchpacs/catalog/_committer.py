@@ -294,6 +294,8 @@ def _undo(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _is_busy(error: duckdb.Error) -> bool:
+    if "disk is full" in str(error):
+        return False
     return isinstance(error, duckdb.TransactionException) or "locked" in str(error) or "busy" in str(error)
 
 

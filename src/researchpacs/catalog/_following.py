@@ -14,9 +14,10 @@ from filelock import Timeout
 
 from researchpacs.catalog import _damage
 from researchpacs.catalog._damage import DamagedError, may_be_damage
-from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, engine, lake_of, open_reader
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, engine, lake_of, no_room, open_reader
 from researchpacs.catalog._report import SyncReport
 from researchpacs.errors import InvalidInputError, ResearchPacsError
+from researchpacs.storage.full import is_disk_full
 
 if TYPE_CHECKING:
     from researchpacs.archive import Archive
@@ -214,9 +215,11 @@ class Following:
                 kind = DamagedError if may_be_damage(error) else ResearchPacsError
                 raise kind(
                     f"the catalog in {self.place} could not be written ({type(error).__name__}); the archive is "
-                    "whole, and the next question tries again. Look for a full disk, else make the catalog anew with "
-                    "`researchpacs sync --rebuild`"
+                    "whole, and the next question tries again. Else make the catalog anew with `researchpacs sync "
+                    "--rebuild`"
                 ) from error
+            if is_disk_full(error):
+                raise no_room(self.place) from error
             raise
         return SyncReport(committer.instances, committer.deleted, rebuild or lost, last, time.monotonic() - began)
 

@@ -5,6 +5,7 @@ A lake lies in the home, or outside of it where the settings say so; here is the
 """
 
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,13 +22,29 @@ from researchpacs.storage.home import Home
 if TYPE_CHECKING:
     from researchpacs.config import CatalogPlace
 
-__all__ = ["NAME", "SCHEMA_VERSION", "HomeLake", "Lake", "attach", "engine", "lake_of", "load", "open_reader", "quoted"]
+__all__ = [
+    "NAME",
+    "SCHEMA_VERSION",
+    "HomeLake",
+    "Lake",
+    "attach",
+    "engine",
+    "lake_of",
+    "load",
+    "no_room",
+    "open_reader",
+    "quoted",
+]
 
 NAME = "pacs"
 """What the lake is called in SQL."""
 
 SCHEMA_VERSION = 4
 """Raised with every change of a table; an older catalog is made anew, a newer one refused."""
+
+
+_FULL = re.compile(r"disk is full|no space left", re.IGNORECASE)
+_LEAST_FREE_BYTES = 1 << 20
 
 
 class Lake(Protocol):
@@ -164,11 +181,22 @@ class HomeLake:
         return found
 
     def failure(self, error: duckdb.Error) -> ResearchPacsError | None:
-        """None: a folder always answers."""
-        return None
+        """That the disk is full: else a folder always answers."""
+        text = str(error)
+        # SQLite calls it an I/O error where the file beside its log cannot grow.
+        free = shutil.disk_usage(self._home.path).free if "disk I/O" in text else _LEAST_FREE_BYTES
+        return no_room(self.shown) if _FULL.search(text) or free < _LEAST_FREE_BYTES else None
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def no_room(shown: str) -> ResearchPacsError:
+    """The error of a full disk."""
+    return ResearchPacsError(
+        f"no space is left on the disk of the catalog in {shown}. The archive is whole: make room, and the next "
+        "question brings the catalog up to it"
+    )
 
 
 def lake_of(home: Home, place: "CatalogPlace | None", feed_id: Callable[[], str]) -> Lake:
