@@ -1,7 +1,7 @@
 """The notebook about servers and peers, run top to bottom as a newcomer would."""
 
 import re
-import time
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, float]:
     folder = tmp_path_factory.mktemp("peers")
     for name in ("chest_ct", "chest_ct_prior", "pydicom_samples"):
         rp.datasets.path(name)
-    started = time.monotonic()
-    return notebook._run(NOTEBOOK, folder=folder, home=folder / "home"), time.monotonic() - started
+    before = _own_s()
+    return notebook._run(NOTEBOOK, folder=folder, home=folder / "home"), _own_s() - before
+
+
+def _own_s() -> float:
+    """Processor time of what was started and has ended: what else the machine does adds nothing."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_it_runs_in_less_than_a_minute(ran: tuple[Any, float]) -> None:
-    assert ran[1] < 60
+    assert 1 < ran[1] < 60
 
 
 def test_one_slice_moves_a_hundredth_of_the_series(ran: tuple[Any, float]) -> None:

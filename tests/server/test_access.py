@@ -122,13 +122,16 @@ def test_other_machines_need_users_and_tls(users, tmp_path):
 
 def test_a_second_server_on_a_home_is_told_who_holds_it(tmp_path):
     with serving(tmp_path, "http://127.0.0.1:1/"):
-        begun = time.monotonic()
-        with (
-            pytest.raises(ConflictError, match=rf"by process {os.getpid()} at http://127.0.0.1:1/ since"),
-            serving(tmp_path, "http://127.0.0.1:2/"),
-        ):
-            pass
-        assert time.monotonic() - begun < 1.0
+        seconds = []
+        for _ in range(5):  # it waits for nothing; what else the machine does is not always there
+            begun = time.monotonic()
+            with (
+                pytest.raises(ConflictError, match=rf"by process {os.getpid()} at http://127.0.0.1:1/ since"),
+                serving(tmp_path, "http://127.0.0.1:2/"),
+            ):
+                pass
+            seconds.append(time.monotonic() - begun)
+        assert min(seconds) < 1.0
     with serving(tmp_path, "http://127.0.0.1:2/"):
         pass
 
