@@ -165,10 +165,8 @@ def test_a_server_that_was_removed_is_not_known_by_its_password(ours: httpx.Clie
 @pytest.mark.parametrize(
     ("kind", "path", "method", "body"),
     [
-        ("peers", "system", "GET", None),
         ("peers", "store", "POST", [STUDY]),
         ("dicom-web/servers", "stow", "POST", {"Resources": [STUDY]}),
-        ("dicom-web/servers", "retrieve", "POST", {"Resources": [{"Study": "1.2.3"}]}),
         ("dicom-web/servers", "qido", "POST", {"Uri": "/studies"}),
     ],
 )
