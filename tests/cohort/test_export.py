@@ -105,6 +105,12 @@ def test_the_manifest_has_each_file_with_its_hash_and_what_belongs_to_it(cohort,
     assert "PatientName" not in rows[0]
 
 
+def test_licence_and_source_stand_beside_the_members(cohort):
+    table = cohort.df().set_index("label")
+    assert table.loc["l1", ["license_short_name", "source_doi"]].tolist() == ["CC BY 4.0", "10.7937/abc"]
+    assert table.loc[["l2", "l3"], "license_short_name"].isna().all()
+
+
 @pytest.mark.parametrize("written", ["nifti", "zarr", "bids"])
 def test_volumes_do_not_say_who_the_patient_is(pacs, tmp_path, written):
     cohort = pacs.freeze(

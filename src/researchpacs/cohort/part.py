@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, overload
 
-from researchpacs.cohort._members import Member
+from researchpacs.cohort._members import IDENTITY, Member
 from researchpacs.errors import NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from researchpacs.cohort.export import ExportReport
 
 __all__ = ["AsSeries", "Part", "Source"]
+
+_ORIGINS = """
+select patient_key, StudyInstanceUID, SeriesInstanceUID, collection_id, license_short_name, source_doi, source_url
+from origins
+where SeriesInstanceUID in (select unnest($uids))
+"""
 
 AsSeries = Callable[[Mapping[str, Any]], Any]
 
@@ -75,6 +81,15 @@ class Source:
             )
         return self.as_series(dict(zip(result.columns, rows[0], strict=True)))
 
+    def origins(self, members: Sequence[Member]) -> Mapping[tuple[str, str, str], Mapping[str, str]]:
+        """Where series were published and under which licence, as far as it is known, by identity."""
+        result = self.catalog.sql(_ORIGINS, uids=[one.series_uid for one in members])
+        names = result.columns[len(IDENTITY) :]
+        return {
+            (row[0], row[1], row[2]): {name: one for name, one in zip(names, row[3:], strict=True) if one}
+            for row in result.fetchall()
+        }
+
     def patient_ids(self) -> Mapping[str, str]:
         """PatientIDs by patient_key."""
         return dict(self.catalog.sql("select patient_key, PatientID from patients").fetchall())
@@ -117,16 +132,20 @@ class Part(Sequence[Any]):
         return (self.source.handle(one) for one in self.members)
 
     def df(self) -> "pd.DataFrame":
-        """One row per series: PatientID, UIDs of study and series, instance_count and the cohort's columns."""
+        """One row per series: PatientID, UIDs of study and series, instance_count and the cohort's columns.
+
+        Beside them stands what ``pacs.credit`` says of licence and source now, in columns of the table ``origins``.
+        """
         import pandas as pd
 
-        patients = self.source.patient_ids()
+        patients, origins = self.source.patient_ids(), self.source.origins(self.members)
         rows = [
             {
                 "PatientID": patients.get(one.patient_key),
                 "StudyInstanceUID": one.study_uid,
                 "SeriesInstanceUID": one.series_uid,
                 "instance_count": one.instance_count,
+                **origins.get(one.identity, {}),
                 **one.columns,
             }
             for one in self.members

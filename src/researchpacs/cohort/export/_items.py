@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "items_of"]
 
-_ORIGINS = """
-select patient_key, StudyInstanceUID, SeriesInstanceUID, collection_id, license_short_name, source_doi, source_url
-from origins
-where SeriesInstanceUID in (select unnest($uids))
-"""
 _KNOWN = """
 select
     s.patient_key, s.StudyInstanceUID, s.SeriesInstanceUID, s.Modality, s.SeriesDescription, s.ProtocolName, s.EchoTime,
@@ -60,7 +55,7 @@ def items_of(part: "Part") -> list[Item]:
     catalog, archive = part.source.catalog, part.source.archive
     uids = [one.series_uid for one in part.members]
     known = _by_identity(catalog.sql(_KNOWN, uids=uids))
-    origins = _by_identity(catalog.sql(_ORIGINS, uids=uids))
+    origins = part.source.origins(part.members)
     held = {one.identity: one for one in contents_of(part.members, catalog, archive)}
     patients: dict[Any, str] = {}
     studies: dict[Any, dict[Any, str]] = defaultdict(dict)
@@ -78,7 +73,7 @@ def items_of(part: "Part") -> list[Item]:
                 study,
                 _number(counts[patient, study]),
                 known.get(member.identity, {}),
-                {name: value for name, value in origins.get(member.identity, {}).items() if value},
+                origins.get(member.identity, {}),
                 refusal_of(member, held.get(member.identity)),
             )
         )

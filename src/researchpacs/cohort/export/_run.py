@@ -235,10 +235,11 @@ def _manifest(rows: Sequence[Exported]) -> str:
     out = io.StringIO()
     fixed = ("path", "bytes", "sha256", "patient", "study", "series", "StudyInstanceUID", "SeriesInstanceUID", "error")
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([*fixed, *origins, *(name for name in own if name not in fixed)])
+    own = [name for name in own if name not in {*fixed, *origins}]
+    table.writerow([*fixed, *origins, *own])
     for one in rows:
         for path, size, digest in one.files or (("", "", ""),):
-            table.writerow([*_fixed(one, path, size, digest), *_beside(one.item, origins, own, fixed)])
+            table.writerow([*_fixed(one, path, size, digest), *_beside(one.item, origins, own)])
     return out.getvalue()
 
 
@@ -248,6 +249,6 @@ def _fixed(one: Exported, *file: Any) -> Iterator[Any]:
     yield from (one.item.patient, one.item.study, one.item.series, member.study_uid, member.series_uid, one.error or "")
 
 
-def _beside(item: Item, origins: Sequence[str], own: Sequence[str], fixed: Sequence[str]) -> Iterator[Any]:
+def _beside(item: Item, origins: Sequence[str], own: Sequence[str]) -> Iterator[Any]:
     yield from (item.origin.get(name, "") for name in origins)
-    yield from (item.columns.get(name, "") for name in own if name not in fixed)
+    yield from (item.columns.get(name, "") for name in own)
