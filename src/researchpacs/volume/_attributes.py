@@ -57,7 +57,7 @@ def describe(
 def _opened(geometry: Geometry) -> str:
     if geometry.reasons == ("single_slice",):
         return "opened: one slice"
-    return f"opened as it is: {', '.join(geometry.reasons)}" if geometry.reasons else "opened: uniform"
+    return f"opened: {', '.join(geometry.reasons) or 'uniform'}"
 
 
 def _units(attributes: Mapping[str, object]) -> str:
