@@ -21,13 +21,25 @@ AGAIN = "1.2.826.0.1.3680043.8.498.9"
 CT = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
 
 
-@pytest.fixture
-def pacs(tmp_path: Path, real_data: Path) -> Iterator[rp.Pacs]:
+def _filled(home: Path, real_data: Path) -> rp.Pacs:
     """A real slice of a CT with its segmentation."""
     folder = real_data / "highdicom_seg_sr_sm_ann"
-    with rp.connect(tmp_path / "home") as made:
-        made.ingest([folder / "ct_image.dcm", folder / "seg_image_ct_binary_single_frame.dcm"])
+    made = rp.connect(home)
+    made.ingest([folder / "ct_image.dcm", folder / "seg_image_ct_binary_single_frame.dcm"])
+    return made
+
+
+@pytest.fixture
+def pacs(tmp_path: Path, real_data: Path) -> Iterator[rp.Pacs]:
+    with _filled(tmp_path / "home", real_data) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[Cohort]:
+    """The same cohort, for tests that change nothing."""
+    with _filled(tmp_path_factory.mktemp("segments") / "home", real_data) as made:
+        yield made.freeze([CT], name="ct")
 
 
 @pytest.fixture
@@ -79,7 +91,7 @@ def test_a_real_pet_is_measured_inside_its_real_segmentation(real_data, tmp_path
     assert json.loads(of) == [str(seg.SOPInstanceUID)]
 
 
-def test_the_mask_is_on_the_grid_that_features_want(cohort, real_data):
+def test_the_mask_is_on_the_grid_that_features_want(untouched, real_data):
     expected = highdicom.seg.segread(
         real_data / "highdicom_seg_sr_sm_ann" / "seg_image_ct_binary_single_frame.dcm"
     ).pixel_array
@@ -88,7 +100,7 @@ def test_the_mask_is_on_the_grid_that_features_want(cohort, real_data):
         mask = masks["first segment"]
         return {"voxels": int(mask.sum()), **rp.features.first_order(vol, mask)}
 
-    found = cohort.map(features, segments=["first segment"])
+    found = untouched.map(features, segments=["first segment"])
     pixels = pydicom.dcmread(real_data / "highdicom_seg_sr_sm_ann" / "ct_image.dcm")
     values = (pixels.pixel_array * pixels.RescaleSlope + pixels.RescaleIntercept)[expected.astype(bool)]
     assert found["error"].isna().all()
@@ -124,6 +136,6 @@ def test_another_segmentation_is_computed_anew(pacs, cohort):
 
 
 @pytest.mark.parametrize("segments", [[], [""], [1], ["a", "a"]])
-def test_what_is_no_label_is_refused(cohort, segments):
+def test_what_is_no_label_is_refused(untouched, segments):
     with pytest.raises(InvalidInputError, match="labels of segments"):
-        cohort.map(inside, segments=segments)
+        untouched.map(inside, segments=segments)

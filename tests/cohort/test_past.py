@@ -36,21 +36,31 @@ def pacs(tmp_path: Path) -> Iterator[rp.Pacs]:
         yield made
 
 
-def _labelled(pacs: rp.Pacs) -> Cohort:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rp.Pacs]:
+    """The same, for tests that only add cohorts."""
+    with rp.connect(tmp_path_factory.mktemp("shared") / "home") as made:
+        made.ingest([*_instances(1), *_instances(2)])
+        yield made
+
+
+def _labelled(pacs: rp.Pacs, name: str = "labelled") -> Cohort:
     table = pd.DataFrame({"SeriesInstanceUID": ["1.2.3.2.1", "1.2.3.1.1"], "label": ["sick", "well"]})
-    return pacs.freeze(table, name="labelled", description="two of them")
+    return pacs.freeze(table, name=name, description="two of them")
 
 
-def test_cohorts_are_tables_as_soon_as_they_are_frozen(pacs):
+def test_cohorts_are_tables_as_soon_as_they_are_frozen(shared):
+    pacs = shared
     cohort = _labelled(pacs)
     found = pacs.sql(
         "select name, description, digest, patient_count, study_count, series_count, instance_count, snapshot, "
-        "strftime(created_at, '%Y-%m-%dT%H:%M:%S.%gZ'), query_text from cohorts"
+        "strftime(created_at, '%Y-%m-%dT%H:%M:%S.%gZ'), query_text from cohorts where name = 'labelled'"
     ).fetchall()
     assert found == [("labelled", "two of them", cohort.digest, 2, 2, 2, 4, cohort.snapshot, cohort.created_at, "")]
     members = pacs.sql(
         "select position, SeriesInstanceUID, member_columns ->> 'label', m.instance_count, digest, Modality "
-        "from cohort_members m join series using (patient_key, StudyInstanceUID, SeriesInstanceUID) order by position"
+        "from cohort_members m join series using (patient_key, StudyInstanceUID, SeriesInstanceUID) "
+        "where cohort = 'labelled' order by position"
     ).fetchall()
     digests = [one.digest for one in cohort.members]
     assert members == [
@@ -76,15 +86,15 @@ def test_they_are_the_same_in_another_process_and_after_a_rebuild(pacs):
     assert done.stdout.strip() == "4"
 
 
-def test_a_value_that_no_json_has_breaks_nothing(pacs):
-    asked = pacs.sql("from series where KVP is distinct from $x", x=float("nan"))
-    pacs.freeze(asked, name="odd")
-    assert pacs.sql("select query_params ->> 'x' from cohorts").fetchall() == [("nan",)]
+def test_a_value_that_no_json_has_breaks_nothing(shared):
+    asked = shared.sql("from series where KVP is distinct from $x", x=float("nan"))
+    shared.freeze(asked, name="odd")
+    assert shared.sql("select query_params ->> 'x' from cohorts where name = 'odd'").fetchall() == [("nan",)]
 
 
-def test_what_a_query_may_say_of_a_person_is_not_shown(pacs):
-    pacs.freeze(pacs.sql("from series where PatientID = 'P1'"), name="one")
-    assert "P1" not in repr(pacs.sql("from cohorts"))
+def test_what_a_query_may_say_of_a_person_is_not_shown(shared):
+    shared.freeze(shared.sql("from series where PatientID = 'P1'"), name="one")
+    assert "P1" not in repr(shared.sql("from cohorts where name = 'one'"))
 
 
 def test_the_past_is_as_it_was_then(pacs):
@@ -103,8 +113,8 @@ def test_the_past_is_as_it_was_then(pacs):
     assert set(cohort.diff()["change"]) == {"removed"}
 
 
-def test_nothing_can_be_changed_in_the_past(pacs):
-    cohort = _labelled(pacs)
+def test_nothing_can_be_changed_in_the_past(shared):
+    cohort = _labelled(shared, "past")
     for query in ("delete from series", "use memory", "begin", "selec 1", "from nothing"):
         with pytest.raises(InvalidInputError):
             cohort.as_of(query)
