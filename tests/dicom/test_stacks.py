@@ -146,6 +146,13 @@ def test_slices_that_are_regular_only_together_stay_together():
     assert [part.geometry.shape[0] for part in split(interleaved)] == [3, 3]
 
 
+def test_end_to_end_slices_stay_together_but_for_pictures_computed_from_them():
+    frames = series(1, 6)
+    for image_type, parts in (("ORIGINAL\\PRIMARY\\AXIAL", 1), ("DERIVED\\SECONDARY", 2)):
+        last = replace(TRAITS, image_type=image_type)
+        assert len(split([*frames[:5], replace(frames[5], traits=last)])) == parts
+
+
 def test_planes_turned_against_each_other_come_apart():
     localizer = [
         *series(1, 3),

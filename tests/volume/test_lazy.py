@@ -1,14 +1,18 @@
 """Opening reads nothing; asking for a slice reads that slice."""
 
 import pickle
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 
+import researchpacs as rp
+from researchpacs.dicom.frame_traits import Timing
 from researchpacs.errors import InvalidInputError, NotFoundError
-from researchpacs.volume import open_volume, read_volume
+from researchpacs.volume import open_volume, plan, read_volume
 
 HEIGHTS = [(0, 0, 3.0 * k) for k in range(8)]
 
@@ -111,3 +115,52 @@ def test_slices_are_sorted_whatever_the_order_of_files(make_series):
     vol = read_volume(make_series(heights))
     assert vol.z.values.tolist() == [3.0 * k for k in range(8)]
     assert vol.values[:, 0, 0].tolist() == [100 * heights.index(h) - 1024 for h in HEIGHTS]
+
+
+def repeat(times):
+    def each(k, ds):
+        ds.AcquisitionDate, ds.AcquisitionTime = "20250217", f"1015{k // (len(HEIGHTS) // times):02}"
+
+    return each
+
+
+def test_repeated_stacks_are_chunks_of_frames_that_read_alone(make_series):
+    heights = HEIGHTS[:4] * 2
+    series = make_series(heights, each=repeat(2))
+    vol = open_volume(series, chunks={"z": 3})
+    assert (vol.dims, vol.shape) == (("time", "z", "y", "x"), (2, 4, 5, 6))
+    assert vol.chunks == ((1, 1), (3, 1), (5,), (6,))
+    assert vol.compute().identical(read_volume(series))
+    assert pickle.loads(pickle.dumps(vol)).identical(vol)
+    assert vol.isel(time=1, z=2).values[0, 0] == 600 - 1024
+
+
+def test_twenty_thousand_frames_over_time_are_planned_in_a_second(make_series):
+    known = Known(make_series(HEIGHTS[:1]))
+    (frame,) = known.frames()
+    known._frames = [
+        replace(
+            frame,
+            sop_uid=f"1.2.{t}.{z}",
+            position=(0.0, 0.0, 2.0 * z),
+            instance_number=t * 100 + z + 1,
+            timing=Timing(acquired_us=2_000_000 * t),
+        )
+        for t in range(200)
+        for z in range(100)
+    ]
+    start = time.process_time()
+    planned = plan(known)
+    assert time.process_time() - start < 1.0
+    assert planned.shape == (200, 100, 5, 6)
+    assert [one.name for one in planned.dimensions] == ["time"]
+
+
+@pytest.mark.data
+def test_a_mosaic_is_read_as_a_whole(real_data, home):
+    with rp.connect(home) as pacs:
+        series = pacs.ingest(real_data / "mr_fmri_4d" / "20180918Si", copy=False, progress=False).series[0]
+        vol = open_volume(series)
+        assert vol.chunks == ((1, 1), (5,), (72,), (72,))
+        assert len(dict(vol.data.dask)) == 2
+        assert vol.compute().identical(read_volume(series))

@@ -87,13 +87,19 @@ def _directions(table: _Table) -> list[int]:
 def _kinds(table: _Table, kinds: Sequence[Indices]) -> Iterator[Indices]:
     """Keep image types and stacks apart, unless they are one regular stack only together, or end to end."""
     union = np.concatenate(kinds)
-    if len(kinds) == 1 or not table.placed[union].all():
+    if len(kinds) == 1 or not table.placed[union].all() or not _is_regular(table, union):
         yield from kinds
-        return
-    if not _is_regular(table, union) or (all(_is_regular(table, kind) for kind in kinds) and _overlap(table, kinds)):
-        yield from kinds
-        return
-    yield union
+    elif _overlap(table, kinds):
+        yield from kinds if all(_is_regular(table, kind) for kind in kinds) else [union]
+    else:
+        # A picture computed from the slices may lie where the next slice would.
+        origins = {_origin(table.frames[kind[0]]) for kind in kinds}
+        yield from kinds if len(origins) > 1 else [union]
+
+
+def _origin(frame: StackedFrame) -> tuple[str, ...]:
+    """ORIGINAL or DERIVED, PRIMARY or SECONDARY (PS3.3 C.7.6.1.1.2)."""
+    return tuple(frame.traits.image_type.split("\\")[:2])
 
 
 def _is_regular(table: _Table, at: Indices) -> bool:
