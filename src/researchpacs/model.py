@@ -1,11 +1,15 @@
-"""The nouns that pass between rooms, frozen, and the `SeriesSource` that rooms take where users pass a handle."""
+"""The nouns that pass between rooms, frozen, and the `SeriesSource` that rooms take where users pass a handle.
+
+Those that every file of an ingest brings from a worker say how they are pickled: dataclasses with slots take long.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from researchpacs.dicom.frame_traits import UNKNOWN, UNTIMED, Timing, Traits
 from researchpacs.dicom.pixels import PixelLayout
@@ -50,6 +54,9 @@ class Identity:
     study_uid: str
     series_uid: str
     sop_uid: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Identity, (self.patient_id, self.issuer, self.study_uid, self.series_uid, self.sop_uid)
 
     @property
     def key(self) -> str:
@@ -97,6 +104,13 @@ class Reference:
     mtime_ns: int
     header_sha256: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reference, (str(self.path), self.mtime_ns, self.header_sha256)
+
+
+def _reference(path: str, mtime_ns: int, header_sha256: str) -> Reference:
+    return Reference(Path(path), mtime_ns, header_sha256)
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -126,6 +140,12 @@ class Incoming:
     issues: tuple[Issue, ...] = ()
     facts: "Facts | None" = field(default=None, repr=False)
     """What a catalog wants to know of it, where its header is plain."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Incoming, _INCOMING(self)
+
+
+_INCOMING = attrgetter(*(one.name for one in fields(Incoming)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from researchpacs.catalog import _ddl
 from researchpacs.catalog._cohorts import insert_cohorts
 from researchpacs.catalog._derive import Row, patient_row, series_row, study_row
 from researchpacs.catalog._frames import FRAME_COLUMNS
-from researchpacs.catalog._geometry import geometry_rows, move_frames
+from researchpacs.catalog._geometry import geometry_rows, move_frames, settle_frames
 from researchpacs.catalog._instance import InstanceRows, read_instance
 from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
@@ -29,6 +29,7 @@ from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._standing import Known, keys_row, known_series, near, remove, rows_of
 from researchpacs.catalog._texts import add_texts, replace_texts
 from researchpacs.catalog._tidy import current_snapshot, tidy
+from researchpacs.catalog._uncollected import uncollected
 from researchpacs.model import Change
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Committer"]
 
-BATCH_ROWS = 5000
+BATCH_ROWS = 10_000
 BATCH_S = 2.0
 GIVE_UP_S = 60.0
 TIDY_COMMITS = 100
@@ -142,15 +143,15 @@ class Committer:
         batch, begun = Batch(since), time.monotonic()
         _, newest = self._archive.last_change()
         while True:
-            page = self._archive.changes(since, _CHANGES)
-            stored = [change.key for change in page.items if change.kind == "stored"]
-            known = self._archive.rows(stored)
-            kept = self._archive.facts(stored) if "facts" in self._archive.capabilities else {}
-            for change in page.items:
-                self._take(batch, change, known, kept)
-                if len(batch.touched) >= BATCH_ROWS or time.monotonic() - begun >= BATCH_S:
-                    yield batch
-                    batch, begun = Batch(change.seq), time.monotonic()
+            with uncollected():
+                page = self._archive.changes(since, _CHANGES)
+                stored = [change.key for change in page.items if change.kind == "stored"]
+                known = self._archive.rows(stored)
+                kept = self._archive.facts(stored) if "facts" in self._archive.capabilities else {}
+            changes = iter(page.items)
+            while self._fill(batch, changes, known, kept, until=begun + BATCH_S):
+                yield batch
+                batch, begun = Batch(batch.last), time.monotonic()
             since = page.last
             if page.done or not page.items:
                 break
@@ -159,6 +160,23 @@ class Committer:
         if batch.touched or batch.last < since:
             batch.last = since
             yield batch
+
+    def _fill(
+        self,
+        batch: Batch,
+        changes: Iterator[Change],
+        known: Mapping[str, Stored],
+        kept: Mapping[str, Kept],
+        *,
+        until: float,
+    ) -> bool:
+        """Take changes until the batch is full or its time over; whether it is."""
+        with uncollected():
+            for change in changes:
+                self._take(batch, change, known, kept)
+                if len(batch.touched) >= BATCH_ROWS or time.monotonic() >= until:
+                    return True
+        return False
 
     def _take(self, batch: Batch, change: Change, known: Mapping[str, Stored], kept: Mapping[str, Kept]) -> None:
         identity = change.identity
@@ -176,19 +194,23 @@ class Committer:
     def _apply(self, batch: Batch, since: int) -> None:
         """Bring every table from the state at change `since` to that after the batch."""
         if batch.touched:
-            series = {key[:3] for key in batch.touched.values()}
-            known = known_series(self._con, {key[0] for key in series})
-            instances = self._replace_instances(batch, series, known)
-            made = self._replace_series(series, known, _grouped(instances, _SERIES))
-            self._replace_geometry(series, made, known)
-            self._replace_above(series, known, made)
+            with uncollected():
+                self._apply_instances(batch)
         self._replace_labels(since)
         self._replace_origins(since)
         self._insert_cohorts(since, batch.last)
         self._con.execute(f"update {NAME}.main.sync_state set last_seq = ?", [batch.last])  # noqa: S608
 
+    def _apply_instances(self, batch: Batch) -> None:
+        series = {key[:3] for key in batch.touched.values()}
+        known = known_series(self._con, {key[0] for key in series})
+        instances = self._replace_instances(batch, series, known)
+        made = self._replace_series(series, known, _grouped(instances, _SERIES))
+        self._replace_geometry(batch, made, series & known.keys())
+        self._replace_above(series, known, made)
+
     def _replace_instances(self, batch: Batch, series: set[Key], known: Known) -> list[Row]:
-        """Write what was stored, remove what was deleted; all instances of the series touched."""
+        """Write what was stored, but for its frames, remove what was deleted; all instances of the series touched."""
         before = read_kept(self._con, series & known.keys())
         there = [row for kept in before.values() for row in kept.rows]
         self._forget([row for row in there if row["instance_key"] in batch.touched], batch)
@@ -196,7 +218,6 @@ class Committer:
         now = [row for row in there if row["instance_key"] not in batch.touched] + [rows.instance for rows in new]
         grouped = _grouped(now, _SERIES)
         replace_kept(self._con, before, {key: grouped.get(key, []) for key in series}, set(batch.stored))
-        insert_rows(self._con, "frames", [row for rows in new for row in rows.frames])
         insert_rows(self._con, "issues", [row for rows in new for row in rows.issues])
         for table in (*OBJECT_TABLES, "object_references"):
             insert_rows(self._con, table, [row for rows in new for row in rows.objects.get(table, ())])
@@ -243,14 +264,31 @@ class Committer:
         delete_rows(self._con, "patients", _PATIENT, {key[:1] for key in there})
         insert_rows(self._con, "patients", [patient_row(above[key]) for key in sorted(patients) if key in above])
 
-    def _replace_geometry(self, keys: set[Key], series: Sequence[Row], known: Known) -> None:
-        uids = {key[2] for key in keys}
+    def _replace_geometry(self, batch: Batch, series: Sequence[Row], there: set[Key]) -> None:
+        """Derive the geometry of series again, and write the frames that came, with the stacks they belong to.
+
+        Frames of series that are `there` already are read with those that came before; those of all others are at hand.
+        """
+        new = _grouped((row for rows in batch.stored.values() for row in rows.frames), _SERIES)
+        insert_rows(self._con, "frames", [row for key in new.keys() & there for row in new[key]])
         names = (*_SERIES, "stack", *FRAME_COLUMNS)
-        frames = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", uids, only=names), _SERIES)
-        delete_rows(self._con, "geometry", _SERIES, keys & known.keys())
-        made = [geometry_rows(row, frames.get(_key(row, _SERIES), [])) for row in series]
-        insert_rows(self._con, "geometry", [row for rows, _ in made for row in rows])
-        move_frames(self._con, [row for _, moved in made for row in moved])
+        uids = {key[2] for key in there}
+        read = _grouped(rows_where(self._con, "frames", "SeriesInstanceUID", uids, only=names), _SERIES)
+        delete_rows(self._con, "geometry", _SERIES, there)
+        geometry: list[Row] = []
+        elsewhere: list[Row] = []
+        for row in series:
+            key = _key(row, _SERIES)
+            frames = (read if key in there else new).get(key, [])
+            made, moved = geometry_rows(row, frames)
+            geometry += made
+            if key in there:
+                elsewhere += moved
+            else:
+                settle_frames(frames, moved)
+        insert_rows(self._con, "geometry", geometry)
+        move_frames(self._con, elsewhere)
+        insert_rows(self._con, "frames", [row for key in new.keys() - there for row in new[key]])
 
     def _replace_labels(self, since: int) -> None:
         if "label-feed" in self._archive.capabilities:

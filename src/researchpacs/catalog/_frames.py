@@ -121,7 +121,7 @@ def _frame(row: Sequence[Any]) -> Frame:
         timing=Timing(
             temporal_position=row[_TIMING],
             acquisition_number=row[_TIMING + 1],
-            acquired_us=None if acquired is None else (acquired - _EPOCH) // _MICROSECOND,
+            acquired_us=(acquired - _EPOCH) // _MICROSECOND if isinstance(acquired, datetime) else acquired,
             trigger_ms=row[_TIMING + 3],
         ),
     )

@@ -11,7 +11,7 @@ from researchpacs.catalog._frames import as_frame
 from researchpacs.catalog._lake import NAME
 from researchpacs.dicom.stacks import Part, split
 
-__all__ = ["geometry_rows", "move_frames"]
+__all__ = ["geometry_rows", "move_frames", "settle_frames"]
 
 Row = dict[str, Any]
 
@@ -66,6 +66,13 @@ def move_frames(con: duckdb.DuckDBPyConnection, moved: Sequence[Row]) -> None:
         con.execute(f"update {NAME}.main.frames f set stack = m.stack from moved_frames m where {same}")  # noqa: S608
     finally:
         con.unregister("moved_frames")
+
+
+def settle_frames(frames: Iterable[Row], moved: Iterable[Row]) -> None:
+    """Note the stacks that `geometry_rows` found in rows that are still to be written."""
+    stacks = {(row["SOPInstanceUID"], row["frame_index"]): row["stack"] for row in moved}
+    for row in frames if stacks else ():
+        row["stack"] = stacks.get((row["SOPInstanceUID"], row["frame_index"]), row["stack"])
 
 
 def _measured(part: Part) -> Row:

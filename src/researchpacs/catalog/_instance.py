@@ -20,6 +20,7 @@ from researchpacs.dicom.frame_traits import Traits
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header, read_trailer
 from researchpacs.dicom.pixels import PixelLayout, layout_of
+from researchpacs.dicom.references import object_references
 from researchpacs.dicom.values import Memory, read_tags, reading_quietly
 from researchpacs.errors import PixelDataError
 
@@ -63,11 +64,11 @@ def read_instance(
     for issue in stored.issues:
         rows.note(issue.keyword, issue.problem)
     try:
-        with reading_quietly():
-            if kept is None or bases is None or not kept.frames.is_complete or says_more(stored.sop_class_uid):
+        if kept is None or bases is None or not kept.frames.is_complete or says_more(stored.sop_class_uid):
+            with reading_quietly():
                 _read_file(rows, archive, stored, memory)
-            else:
-                _recall(rows, stored, kept, bases)
+        else:
+            _recall(rows, stored, kept, bases)
     except Exception as error:  # one instance that cannot be read never stops the catalog
         rows.note("", f"the file could not be read for the catalog ({type(error).__name__})")
     return rows
@@ -81,8 +82,8 @@ def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Mem
     _number_frames(rows)
     if says_more(stored.sop_class_uid):
         rows.objects |= object_rows(archive, stored, ds, rows.note)
-    if references := reference_rows(stored, rows.instance["tags"]):
-        rows.objects["object_references"] = references
+    if references := object_references(rows.instance["tags"]):
+        rows.objects["object_references"] = reference_rows(stored, references)
 
 
 def _recall(rows: InstanceRows, stored: Stored, kept: Kept, bases: Bases) -> None:
@@ -97,8 +98,8 @@ def _recall(rows: InstanceRows, stored: Stored, kept: Kept, bases: Bases) -> Non
         known = {name: value for name, value in rows.instance.items() if value is not None}
         rows.instance |= values | known | {"tags": tags}
     _number_frames(rows)
-    if references := reference_rows(stored, tags):
-        rows.objects["object_references"] = references
+    if references := bases.references(tags):
+        rows.objects["object_references"] = reference_rows(stored, references)
 
 
 def _number_frames(rows: InstanceRows) -> None:

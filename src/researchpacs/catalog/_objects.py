@@ -4,7 +4,7 @@ Reports, segmentations, structure sets and their likes are few beside images, so
 A segmentation's voxels are counted here, within bounds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 
-from researchpacs.dicom.references import object_references
+from researchpacs.dicom.references import ObjectReference
 from researchpacs.errors import PixelDataError
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def object_rows(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -
     return made
 
 
-def reference_rows(stored: "Stored", tags: Mapping[str, Any]) -> list[Row]:
-    """Make the rows of ``object_references`` of any instance, from all its attributes."""
+def reference_rows(stored: "Stored", references: Iterable[ObjectReference]) -> list[Row]:
+    """Make the rows of ``object_references`` of any instance."""
     parents = {"SeriesInstanceUID": stored.identity.series_uid, "StudyInstanceUID": stored.identity.study_uid}
     return [
         {
@@ -93,7 +93,7 @@ def reference_rows(stored: "Stored", tags: Mapping[str, Any]) -> list[Row]:
             "referenced_study_uid": found.study_uid or None,
             **_owner(stored),
         }
-        for found in object_references(tags)
+        for found in references
     ]
 
 

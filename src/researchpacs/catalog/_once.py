@@ -35,12 +35,11 @@ class Kept:
 def read_kept(con: duckdb.DuckDBPyConnection, series: Iterable[Key]) -> dict[Key, Kept]:
     """Read series of instances; those that are not there are left out."""
     wanted = set(series)
-    uids = {key[2] for key in wanted}
     found: dict[Key, Kept] = {}
-    for row in rows_where(con, "series_common", "SeriesInstanceUID", uids):
+    for row in rows_where(con, "series_common", "SeriesInstanceUID", {key[2] for key in wanted}):
         if (key := _key(row, SERIES)) in wanted:
             found[key] = Kept(row["tags"])
-    for row in rows_where(con, "instances_own", "SeriesInstanceUID", uids):
+    for row in rows_where(con, "instances_own", "SeriesInstanceUID", {key[2] for key in found}):
         if (key := _key(row, SERIES)) in found:
             found[key].rows.append({**row, "tags": {**found[key].common, **row["tags"]}})
     return found

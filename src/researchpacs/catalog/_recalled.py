@@ -1,7 +1,7 @@
 """The attributes of an instance from what the archive kept of its header, without a file; most are its neighbours'."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,12 +11,14 @@ from researchpacs.catalog._alike import Alike
 from researchpacs.catalog._columns import Column
 from researchpacs.catalog._tables import keyword_columns, tables
 from researchpacs.catalog._typed import typed, typed_columns
+from researchpacs.dicom.references import ObjectReference, object_references
 
 __all__ = ["Bases", "misfits_elsewhere"]
 
 _LEVELS = ("patients", "studies", "series")
 _GROUPS = "SharedFunctionalGroupsSequence"
 _MOST = 1000
+_POINTERS = frozenset({"ReferencedSOPInstanceUID", "ReferencedSOPClassUID"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class _Base:
     tags: Mapping[str, Any]
     values: Mapping[str, Any] | None
     """Typed columns; None where a value does not fit, or stands in functional groups."""
+    references: Sequence[ObjectReference]
 
 
 class Bases:
@@ -31,6 +34,7 @@ class Bases:
 
     def __init__(self) -> None:
         self._known: dict[str, _Base] = {}
+        self._of_tags: dict[int, _Base] = {}
 
     def recall(self, kept: Kept) -> tuple[Alike, dict[str, Any] | None]:
         """Give all attributes of an instance, and the columns of ``instances`` where all fit.
@@ -47,12 +51,19 @@ class Bases:
         tags = Alike(base.tags, own)
         return tags, None if base.values is None or _GROUPS in own else _with_own(base.values, own)
 
+    def references(self, tags: Alike) -> Sequence[ObjectReference]:
+        """Find the objects that an instance points at, which are its base's where it has no items of its own."""
+        base = self._of_tags.get(id(tags.base))
+        return object_references(tags) if base is None or any(map(_points, tags.own.items())) else base.references
+
     def _base(self, kept: Kept) -> _Base:
         found = self._known.get(kept.digest)
         if found is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
+                self._of_tags.clear()
             found = self._known[kept.digest] = _parsed(kept.base)
+            self._of_tags[id(found.tags)] = found
         return found
 
 
@@ -65,7 +76,14 @@ def _parsed(text: str) -> _Base:
     tags = json.loads(text)
     values, misfits = typed_columns(tags, tables()["instances"].columns)
     fits = not misfits and not misfits_elsewhere(tags) and _GROUPS not in tags
-    return _Base(tags, values if fits else None)
+    return _Base(tags, values if fits else None, object_references(tags))
+
+
+def _points(attribute: tuple[str, Any]) -> bool:
+    """Whether an attribute may point at an object."""
+    keyword, value = attribute
+    items = value.get("value") if isinstance(value, dict) else value  # private ones stand beside their creator
+    return keyword in _POINTERS or (isinstance(items, list) and bool(items) and isinstance(items[0], dict))
 
 
 def _with_own(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:

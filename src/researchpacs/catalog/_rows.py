@@ -28,6 +28,8 @@ _ARROW = {
     "VARCHAR": pa.string(),
 }
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 _MOST_NEAR = 500
 
@@ -150,7 +152,7 @@ def as_json(value: Any) -> str:
     """Write a value as the lake keeps it."""
     if isinstance(value, Written):
         return value.text
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def _parse(value: str | None) -> Any:

@@ -44,6 +44,9 @@ class Facts:
     """(keyword, problem) of its frames and of its values."""
     frames: Record
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Facts, (self.base, self.own, self.issues, self.frames)
+
 
 @dataclass(slots=True, eq=False)
 class Entry:

@@ -54,6 +54,9 @@ class Record:
     form: str
     places: bytes
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Record, (self.form, self.places)
+
     @property
     def is_complete(self) -> bool:
         """Whether it has all that is known of a frame today."""

@@ -24,7 +24,9 @@ from researchpacs.model import Incoming, Refusal
 __all__ = ["check_all"]
 
 _FEW = 48
-_LIST = 8
+_LIST, _LONG_LIST = 8, 32
+_LONG_FROM = 256
+"""Tasks from which on lists are long: a message costs as much as some files do."""
 _ON_THEIR_WAY = 3
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from researchpacs.ingest._worker import main; main()"
@@ -60,11 +62,11 @@ class _Pool:
             thread.start()
 
     def run(self, tasks: Iterator[Task | Refusal]) -> Iterator[Answer]:
-        on_their_way, at_end = 0, False
+        on_their_way, taken, at_end = 0, 0, False
         while True:
             while not at_end and on_their_way < _ON_THEIR_WAY * len(self._workers):
-                found = list(islice(tasks, _LIST))
-                at_end = not found
+                found = list(islice(tasks, _LONG_LIST if taken >= _LONG_FROM else _LIST))
+                taken, at_end = taken + len(found), not found
                 yield from (one for one in found if isinstance(one, Refusal))
                 listed = [one for one in found if not isinstance(one, Refusal)]
                 if listed:
@@ -104,21 +106,20 @@ class _Worker:
 
     def check(self, tasks: list[Task]) -> list[Answer]:
         """Check tasks in order; the one during which the process dies is refused, a new process does the rest."""
-        answers: list[Answer] = []
-        while len(answers) < len(tasks) and not self.stopped:
+        try:
             process = self._process or self._start()
-            try:
-                _send(process, tasks[len(answers) :])
-                while len(answers) < len(tasks):
-                    answers.append(_receive(process))
-            except (EOFError, OSError, pickle.UnpicklingError):
-                status = self._end()
-                if not self.stopped:
-                    source = tasks[len(answers)].source
-                    answers.append(
-                        Refusal(source, f"the process that read it was killed or crashed (exit status {status})")
-                    )
-        return answers
+            _send(process, tasks)
+            answers: list[Answer] = _receive(process)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            status = self._end()
+        else:
+            return answers
+        if self.stopped:
+            return []
+        if len(tasks) == 1:
+            return [Refusal(tasks[0].source, f"the process that read it was killed or crashed (exit status {status})")]
+        # One of them ends whoever reads it: each by itself tells which.
+        return [answer for task in tasks for answer in self.check([task])]
 
     def kill(self) -> None:
         """End the process, from another thread."""

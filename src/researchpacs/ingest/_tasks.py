@@ -15,6 +15,13 @@ class FileTask:
     path: Path
     copy: bool
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _file_task, (self.source, str(self.path), self.copy)
+
+
+def _file_task(source: str, path: str, copy: bool) -> FileTask:
+    return FileTask(source, Path(path), copy)
+
 
 @dataclass(frozen=True, slots=True)
 class MemberTask:

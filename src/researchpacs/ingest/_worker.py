@@ -1,9 +1,10 @@
-"""A worker process: reads lists of tasks from its standard input, answers each task on its standard output.
+"""A worker process: reads lists of tasks from its standard input, answers each list on its standard output.
 
 It is started as a program of its own, not through multiprocessing, which would run the user's script again. It ends
-when its standard input does, so it never outlives the process that started it by more than one file.
+when its standard input does, so it never outlives the process that started it by more than one list.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -15,6 +16,7 @@ from researchpacs.ingest._check import Checker
 __all__ = ["READY", "main"]
 
 READY = "ready"
+_SELDOM = 100_000
 
 
 def main() -> None:
@@ -27,10 +29,12 @@ def main() -> None:
     try:
         workspace = pickle.load(questions)  # noqa: S301 - from the process that started this one
         _answer(answers, READY)
+        # Headers make many objects and hardly a cycle among them.
+        gc.freeze()
+        gc.set_threshold(_SELDOM)
         with Checker(workspace) as check:
             while True:
-                for task in pickle.load(questions):  # noqa: S301
-                    _answer(answers, check(task))
+                _answer(answers, [check(task) for task in pickle.load(questions)])  # noqa: S301
     except (EOFError, BrokenPipeError):
         # Nobody is left to answer; leaving at once keeps the interpreter from writing to the broken pipe.
         os._exit(0)
