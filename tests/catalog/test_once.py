@@ -96,3 +96,21 @@ def _series(all_tags: list[dict[str, Any]]) -> dict[str, Any]:
     ours: dict[str, Any] = dict.fromkeys(("patient_key", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"), "1")
     ours |= {"frame_count": 1, "size_bytes": 1, "instance_key": "1", "SOPInstanceUID": "1"}
     return series_row([{**ours, "InstanceNumber": number, "tags": tags} for number, tags in enumerate(all_tags)])
+
+
+def test_the_uid_of_an_instance_stands_once_and_the_view_has_it_in_tags_too(filled: Filled) -> None:
+    filled.take([small_ct(1), small_ct(2)])
+
+    assert [one["SOPInstanceUID"] for one in kept(filled)[1]] == [0, 0]
+    rows = filled.catalog.sql("select SOPInstanceUID, tag(tags, 'SOPInstanceUID'), tags from instances").fetchall()
+    assert len(rows) == 2
+    for uid, told, tags in rows:
+        assert uid == told == json.loads(tags)["SOPInstanceUID"]
+
+
+def test_what_looks_like_a_uid_that_stands_once_is_left_alone(filled: Filled) -> None:
+    made = [small_ct(number, ImageComments=f'"SOPInstanceUID":0, {number}') for number in (1, 2)]
+    filled.take(made)
+
+    rows = filled.catalog.sql("select tag(tags, 'ImageComments') from instances order by 1").fetchall()
+    assert [text for (text,) in rows] == [ds.ImageComments for ds in made]

@@ -125,7 +125,7 @@ def _levels() -> Iterator[Table]:
     yield Table(
         "instances_own",
         "What the view instances is made of: one row per instance, without what series_common has.",
-        _instance_columns("Attributes that the instance does not share with all others of its series."),
+        _instance_columns("Attributes that it does not share with all others of its series; SOPInstanceUID is 0."),
         ("SeriesInstanceUID", "InstanceNumber"),
     )
     yield Table(
@@ -154,12 +154,14 @@ def _instance_columns(about_tags: str) -> tuple[Column, ...]:
 
 
 # Both are objects without a keyword in common, so their texts are joined: parsing them would cost more than the query.
+# Within a text of JSON quotes are escaped, so what is replaced can only be the keyword.
+_OWN = """replace(o.tags, '"SOPInstanceUID":0', '"SOPInstanceUID":"' || o.SOPInstanceUID || '"')"""
 _MERGED = f"""
 select o.* replace (
     case
-        when c.tags is null or c.tags = '{{}}' then o.tags
+        when c.tags is null or c.tags = '{{}}' then {_OWN}::json
         when o.tags = '{{}}' then c.tags
-        else (left(c.tags, length(c.tags) - 1) || ',' || substr(o.tags, 2))::json
+        else (left(c.tags, length(c.tags) - 1) || ',' || substr({_OWN}, 2))::json
     end as tags
 )
 from {NAME}.main.instances_own o
