@@ -251,6 +251,16 @@ def test_handshakes_that_are_not_finished_are_few_and_short(tmp_path: Path, user
     tls = ("--tls-cert", str(tmp_path / "chain.pem"), "--tls-key", str(tmp_path / "key.pem"))
     arguments = ("--users", str(users_file), *tls)
     with serving(tmp_path / "home", tmp_path / "stderr", program=HASTY, arguments=arguments, verify=trusting) as victim:
+        # What goes past the process where nothing is encrypted must not do so here.
+        content = as_file(1, size=512)
+        name = victim.http.post("/instances", content=content).json()["ID"]
+        assert victim.http.get(f"/instances/{name}/file").content == content
+        (study,) = victim.http.get("/dicom-web/studies").json()
+        url = study["00081190"]["Value"][0]
+        assert url.startswith(victim.url)
+        assert (
+            content in victim.http.get(url, headers={"Accept": 'multipart/related; type="application/dicom"'}).content
+        )
         server = psutil.Process(victim.process.pid)
         before = server.num_fds()
         with ExitStack() as held:
