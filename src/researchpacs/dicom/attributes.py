@@ -3,6 +3,7 @@
 A header is a pydicom data set, or its attributes by keyword as `researchpacs.dicom.values` has them; equally.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ def numbers_of(ds: HeaderLike, keyword: str, count: int | None = None) -> tuple[
         if value is None or value == "":
             return None
         # Adding zero makes -0.0 plain zero.
+        if isinstance(value, int | float):  # most are one number, for which an array would take ten times as long
+            return (float(value) + 0.0,) if math.isfinite(value) and count in (None, 1) else None
         numbers = tuple(float(one) + 0.0 for one in np.atleast_1d(np.asarray(value, dtype=float)))
     except Exception:  # pydicom raises whatever a broken value trips over; `values.read_tags` tells it
         return None
@@ -33,10 +36,14 @@ def numbers_of(ds: HeaderLike, keyword: str, count: int | None = None) -> tuple[
 
 def texts_of(ds: HeaderLike | None, keyword: str) -> tuple[str, ...]:
     """The texts of an attribute without padding; none where it is absent or broken."""
+    if ds is None:
+        return ()
     try:
-        value = None if ds is None else ds.get(keyword)
+        value = ds.get(keyword)
         if value is None or value == "":
             return ()
+        if isinstance(value, str):
+            return (str(value).strip(),)
         several = value if isinstance(value, list | tuple | MultiValue) else [value]
         return tuple("" if one is None else str(one).strip() for one in several)
     except Exception:  # as in `numbers_of`
