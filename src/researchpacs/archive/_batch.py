@@ -2,8 +2,9 @@
 
 import os
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,8 @@ class Batch:
         self._synced = synced
         self._needless: list[Path] = []
         self._syncing: list[Future[None]] = []
+        self._unsynced: Callable[[], None] | None = None
+        """Makes the file that was placed last durable."""
         self._new: list[tuple[str, str]] = []
         self._series: set[tuple[str, str, str]] = set()
         self._parents: dict[tuple[str, str, str], list[Issue]] = {}
@@ -106,6 +109,8 @@ class Batch:
             self._facts.write(con)
             con.execute("update feed set last = ?", (self._last,))
             self._announce(con)
+            if self._unsynced is not None:
+                self._unsynced()
         finally:
             wait(self._syncing)
         for one in self._syncing:
@@ -266,7 +271,10 @@ class Batch:
             place.parent.mkdir(exist_ok=True)
         new.blob.replace(place)
         self.moves.append(Move(table, new.sha256, new.blob, place))
-        self._syncing.append(in_background(_sync_placed, place, content=not synced, folder=made))
+        # All but the last are synced by others meanwhile; to wake another thread for a single one takes longer.
+        if self._unsynced is not None:
+            self._syncing.append(in_background(self._unsynced))
+        self._unsynced = partial(_sync_placed, place, content=not synced, folder=made)
 
     def _tell(self, new: Incoming, kind: OutcomeKind, reason: str = "") -> None:
         self.outcomes.append(Outcome(new.source, kind, reason, new.identity))

@@ -1,7 +1,7 @@
-"""What a server receives: hashed while it comes, kept in memory while it is small, written while it is looked at.
+"""What a server receives: hashed while it comes, kept in memory while it is small, written once it is found sound.
 
-The sender waits, so nothing is done twice: with the last byte the hash is known, and as soon as the scan finds an
-instance sound, another thread writes its file while this one takes the facts. The archive makes the file durable.
+The sender waits, so nothing is done twice, and no other thread is woken for what takes less time than waking it. The
+archive makes the file durable.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from typing import BinaryIO, cast
 from researchpacs.dicom.facts import FactReader
 from researchpacs.ingest._check import Hashes, checked_or_refused, facts_in, incoming_of, scanned
 from researchpacs.model import Incoming, Refusal
-from researchpacs.storage.durable import in_background
 
 __all__ = ["IN_MEMORY", "Spool", "check_spool"]
 
@@ -228,14 +227,10 @@ def check_spool(spool: Spool, source: str) -> Incoming | Refusal:
 def _checked(spool: Spool, source: str) -> Incoming:
     with spool.reading() as file:
         found = scanned(file)
-        filed = in_background(spool.in_file)
-        try:
-            # Of the data set alone it is taken when its identity is met again, which few ever are.
-            hashes = Hashes(spool.sha256(), None, spool.size)
-            facts = facts_in(_reader(), found, file)
-        finally:
-            path = filed.result()
-    return incoming_of(source, found, hashes, blob=path, facts=facts)
+        facts = facts_in(_reader(), found, file)
+    # The hash of the data set alone is taken when an identity is met again, which few ever are.
+    hashes = Hashes(spool.sha256(), None, spool.size)
+    return incoming_of(source, found, hashes, blob=spool.in_file(), facts=facts)
 
 
 def _reader() -> FactReader:

@@ -8,16 +8,22 @@ give way to new ones.
 import asyncio
 import struct
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import httptools
 from starlette.concurrency import iterate_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from researchpacs.server.filling import EXTENSION as FILL
+from researchpacs.server.filling import Filling
 from researchpacs.server.limits import SAFE_HEADERS
 from researchpacs.server.outflow import Outflow
-from researchpacs.server.pieces import CAN_SEND_FILES, EXTENSION, read_out
+from researchpacs.server.pieces import CAN_SEND_FILES, read_out
+from researchpacs.server.pieces import EXTENSION as PIECES
 from researchpacs.server.sending import Together
 
 __all__ = ["Connection"]
@@ -89,10 +95,39 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         """Answer a request, also with pieces of files; TLS has to see every byte."""
-        if CAN_SEND_FILES and self.scheme == "http":
-            cast("dict[str, Any]", cycle.scope)["extensions"] = {EXTENSION: {}}
-            app = _with_pieces(app, partial(self._send_pieces, cycle))
+        if self.scheme == "http":
+            offered: dict[str, Any] = {FILL: partial(self._fill, cycle)}
+            if CAN_SEND_FILES:
+                offered[PIECES] = {}
+                app = _with_pieces(app, partial(self._send_pieces, cycle))
+            cast("dict[str, Any]", cycle.scope)["extensions"] = offered
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    async def _fill(self, cycle: RequestResponseCycle, room: memoryview, took: Callable[[int], None]) -> None:
+        """Take a body of declared length, all of it, into memory of as many bytes."""
+        if cycle.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        begun, cycle.body = cycle.body, bytearray()
+        room[: len(begun)] = begun
+        took(len(begun))
+        if cycle.disconnected:
+            raise ClientDisconnect
+        if cycle.more_body:
+            self.flow.resume_reading()
+            full = partial(self._body_is_complete, cycle)
+            await Filling(self, room[len(begun) :], partial(self._count, took), full).run(self.transport)
+        cycle.message_event.clear()
+
+    def _count(self, took: Callable[[int], None], size: int) -> None:
+        self._came += size
+        took(size)
+
+    def _body_is_complete(self, cycle: RequestResponseCycle) -> None:
+        cycle.more_body = False
+        # The parser of the head waits for the body still; what comes next begins a request.
+        self._bare, self.parser = 0, httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     async def _send_pieces(self, cycle: RequestResponseCycle, message: Message) -> None:
         """Send the content of an answer whose head was sent."""
@@ -205,7 +240,7 @@ class Connection(HttpToolsProtocol):
 def _with_pieces(app: ASGIApp, send_pieces: Send) -> ASGIApp:
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
-            await (send_pieces if message["type"] == EXTENSION else send)(message)
+            await (send_pieces if message["type"] == PIECES else send)(message)
 
         await app(scope, receive, sent)
 

@@ -9,16 +9,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from starlette.concurrency import run_in_threadpool
+
 from researchpacs.ingest import Spool, check_spool, incoming
 from researchpacs.model import Incoming, Outcome, Refusal
+from researchpacs.server.filling import EXTENSION as FILL
+from researchpacs.server.filling import Fill
 from researchpacs.server.together import store_together, workspace
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from researchpacs._pacs import Pacs
 
-__all__ = ["is_for_want_of_space", "store_files", "store_spool", "store_stream", "store_written"]
+__all__ = ["is_for_want_of_space", "receive_body", "store_files", "store_spool", "store_stream", "store_written"]
 
 _CHUNK = 1 << 20
+
+
+async def receive_body(request: "Request", spool: Spool) -> None:
+    """Take the body of a request: straight into memory where it is small, its length is told and the server can."""
+    fill: Fill | None = request.scope.get("extensions", {}).get(FILL)
+    length = request.headers.get("content-length", "")
+    room = spool.room(int(length)) if fill and length.isdecimal() else None
+    if fill and room:
+        await fill(room, spool.took)
+        return
+    async for chunk in request.stream():
+        if spool.waits_for_disk(len(chunk)):
+            await run_in_threadpool(spool.write, chunk)
+        else:
+            spool.write(chunk)
 
 
 def store_files(pacs: "Pacs", paths: Sequence[Path]) -> list[Outcome]:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from researchpacs.ingest import Spool
 from researchpacs.model import Outcome
-from researchpacs.server.intake import is_for_want_of_space, store_files, store_spool
+from researchpacs.server.intake import is_for_want_of_space, receive_body, store_files, store_spool
 from researchpacs.server.orthanc.answers import as_json
 from researchpacs.server.orthanc.errors import OrthancError
 from researchpacs.server.orthanc.forms import is_form, read_form
@@ -54,11 +54,7 @@ def routes(pacs: "Pacs") -> list[Route]:
             outcomes = [outcome for found, _ in files for outcome in found]
             return _answer(outcomes, many=len(files) > 1 or files[0][1])
         with workspace(pacs.archive) as tmp, _spool(tmp) as spool:
-            async for chunk in request.stream():
-                if spool.waits_for_disk(len(chunk)):
-                    await run_in_threadpool(spool.write, chunk)
-                else:
-                    spool.write(chunk)
+            await receive_body(request, spool)
             outcomes, many = await run_in_threadpool(_store_body, pacs, spool)
         return _answer(outcomes, many=many)
 
