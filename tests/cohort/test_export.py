@@ -124,9 +124,25 @@ def test_volumes_do_not_say_who_the_patient_is(pacs, tmp_path, written):
 
 
 def test_a_query_that_may_name_a_patient_is_not_told(pacs, tmp_path):
-    found = pacs.sql("from series where PatientID = 'SECRET-17'")
-    pacs.freeze(found, name="asked").export(tmp_path / "out", format="nifti")
-    assert "SECRET" not in (tmp_path / "out" / "ro-crate-metadata.json").read_text()
+    sources = {
+        "sql": pacs.sql("from series where PatientID = 'SECRET-17'"),
+        "search": pacs.search("series", Modality="CT", PatientID="SECRET*", where="PatientID = 'SECRET-17'"),
+    }
+    for name, found in sources.items():
+        pacs.freeze(found, name=name).export(tmp_path / name, format="nifti")
+        assert "SECRET" not in (tmp_path / name / "ro-crate-metadata.json").read_text()
+    told = _graph(tmp_path / "search")["#cohort"]["description"]
+    assert told == "Series found by a query; Modality: CT; PatientID as asked for; where."
+
+
+def test_an_error_of_others_is_told_by_its_kind_alone(cohort, tmp_path, monkeypatch):
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("Grace Hopper is no number")
+
+    monkeypatch.setattr("researchpacs.volume.read_volume", failing)
+    report = cohort.export(tmp_path / "out", format="nifti")
+    assert {row["error"] for row in _manifest(tmp_path / "out")} == {"ValueError, which no one expected"}
+    assert "Grace" in str(report.rows[0].cause)
 
 
 def test_zarr_comes_back_as_the_volume_it_was(pacs, cohort, tmp_path):

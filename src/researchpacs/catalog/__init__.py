@@ -8,7 +8,7 @@ from researchpacs.catalog._pins import Pin
 from researchpacs.catalog._report import SyncReport
 from researchpacs.catalog._result import Result
 from researchpacs.catalog._schema import Schema
-from researchpacs.catalog._show import as_html, as_text, asks_who, is_identifying
+from researchpacs.catalog._show import as_html, as_text, is_identifying
 from researchpacs.catalog._tables import column_types
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Verdict",
     "as_html",
     "as_text",
-    "asks_who",
     "check_condition",
     "column_types",
     "decide",

@@ -1,7 +1,7 @@
 """`ExportReport`: what an export wrote, or would write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ class Exported:
     bytes: int = 0
     """Of all its files; in a dry run at most, for compression is not tried."""
     error: str | None = None
+    cause: BaseException | None = field(default=None, repr=False)
+    """What was raised, for whoever looks into it."""
     was_there: bool = False
     """Whether an earlier run wrote it."""
 

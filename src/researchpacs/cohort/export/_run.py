@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from researchpacs.cohort._members import digest_of
+from researchpacs.cohort.cohort import Cohort
 from researchpacs.cohort.export._crate import citations_of, write_crate
 from researchpacs.cohort.export._formats import Format, format_of
 from researchpacs.cohort.export._items import Item, items_of
 from researchpacs.cohort.export._record import LOCK, Record
 from researchpacs.cohort.export._report import Exported, ExportReport
-from researchpacs.errors import ConflictError, InvalidInputError
+from researchpacs.errors import ConflictError, InvalidInputError, ResearchPacsError
 from researchpacs.ingest._progress import Progress
 from researchpacs.storage.durable import sync_all, sync_directory, write_atomically
 from researchpacs.storage.full import is_disk_full
@@ -120,10 +121,10 @@ def _results(run: _Run, limit: int) -> Generator[tuple[int, Exported]]:
         while True:
             while len(waiting) < limit and (following := next(left, None)) is not None:
                 at, one = following
-                if one.item.refusal is not None:
-                    yield at, _failed(one, one.item.refusal)
-                elif (files := run.record.files_of(one.item.member)) is not None:
+                if (files := run.record.files_of(one.item.member)) is not None:
                     yield at, _finished(one, files, was_there=True)
+                elif one.item.refusal is not None:
+                    yield at, _failed(one, one.item.refusal)
                 else:
                     waiting[executor.submit(_write_one, run, at)] = at
             if not waiting:
@@ -176,7 +177,9 @@ def _finished(one: Exported, files: tuple[tuple[str, int, str], ...], *, was_the
 
 
 def _failed(one: Exported, error: BaseException) -> Exported:
-    return replace(one, path="", error=f"{type(error).__name__}: {error}"[:_LONGEST_ERROR])
+    """Say why, in the manifest too: errors of others may quote values, and are told by their kind alone."""
+    reason = f": {error}" if isinstance(error, ResearchPacsError | OSError) else ", which no one expected"
+    return replace(one, path="", error=f"{type(error).__name__}{reason}"[:_LONGEST_ERROR], cause=error)
 
 
 # -- the whole ---------------------------------------------------------------------------------------------------------
@@ -206,7 +209,7 @@ def _about(part: "Part", written: Format, rows: Sequence[Exported], licence: str
         "cohort": part.name,
         "description": f"{description} {exported_count} series as {written.name}. {identity}{left_out}",
         "identity": identity,
-        "question": _question(part),
+        "question": _question(part, whole=written.keeps_identity),
         "digest": getattr(part, "digest", None) or digest_of(part.members),
         "format": written.name,
         "author": getattr(part, "author", None) or getpass.getuser(),
@@ -218,14 +221,15 @@ def _about(part: "Part", written: Format, rows: Sequence[Exported], licence: str
     }
 
 
-def _question(part: "Part") -> str:
-    """What found the members, unless it may name a patient."""
-    from researchpacs.catalog import asks_who
-
+def _question(part: "Part", *, whole: bool) -> str:
+    """What found the members: the query where files say who the patients are, else the steps of `attrition`."""
     query = getattr(getattr(part, "question", None), "query", "")
-    if not query:
-        return "A list of series that were named one by one."
-    return "A query that may name patients, and is left out." if asks_who(query) else f"Series found by: {query}"
+    if whole or not query:
+        return f"Series found by: {query}" if query else "A list of series that were named one by one."
+    steps = [step.step for step in part.attrition().steps[1:-1]] if isinstance(part, Cohort) else []
+    # Conditions and words are as somebody typed them, and may name a patient.
+    told = [step.partition(":")[0] if step.startswith(("where:", "text:")) else step for step in steps]
+    return f"Series found by a query; {'; '.join(told) or 'the archive has it'}."
 
 
 def _manifest(rows: Sequence[Exported]) -> str:
