@@ -23,6 +23,7 @@ _EXTRAS = {
     "polars": "polars",
     "postgres": "duckdb_extension_postgres_scanner",
     "s3": "duckdb_extension_httpfs",
+    "zarr": "zarr",
 }
 """A module of each extra."""
 _REBUILD = "make it anew with `researchpacs sync --rebuild`: it holds nothing that the archive does not"
