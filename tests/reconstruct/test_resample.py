@@ -205,3 +205,28 @@ def test_other_planes_are_refused():
         reformat(beads(grid()), "oblique")
     with pytest.raises(GeometryError):
         reformat(beads(grid()).isel(z=3), "axial")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_padding_is_never_mixed_with_what_was_seen(dtype):
+    z, y, x = np.indices((6, 20, 20))
+    seen = np.hypot(y - 9.5, x - 9.5) < 7
+    data = np.where(seen, 100 + 10 * z, -2000).astype(dtype)
+    vol = as_volume(data, np.diag([3.0, 1, 1, 1]), "1.2.3", attrs={"padding": (-2000.0, -2000.0)})
+    fine = resample(vol, spacing=(1.5, 0.7, 0.7))
+    values = fine.values
+    assert fine.dtype == dtype
+    assert set(np.unique(values < 0)) == {False, True}
+    assert (values[values < 0] == -2000).all()
+    heights = fine.dicom.to_lps(np.indices(fine.shape).reshape(3, -1).T)[:, 0].reshape(fine.shape)
+    expected = 100 + 10 * np.clip(heights / 3, 0, 5)
+    assert np.abs(values - expected)[values >= 0].max() <= 0.51
+    plain = resample(vol.drop_attrs(deep=False), spacing=(1.5, 0.7, 0.7))
+    assert ((plain.values > -2000) & (plain.values < 0)).any()
+    affine = np.diag([3.0, 1, 1, 1])
+    affine[:3, 3] = (0, -3, -3)
+    larger = as_volume(np.zeros((6, 26, 26)), affine, "1.2.3")
+    values = resample(vol, like=larger, fill=7).values
+    assert (values[:, 0, 0] == 7).all()
+    assert (values[:, 3, 3] == -2000).all()
+    np.testing.assert_array_equal(values[:, 3:23, 3:23], data)

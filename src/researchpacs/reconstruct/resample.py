@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import Dicom, as_volume
+from researchpacs.volume.padding import padding_of
 
 __all__ = ["reformat", "resample"]
 
@@ -38,7 +39,7 @@ def resample(
     Parameters
     ----------
     vol
-        Dimensions z, y, x.
+        Dimensions z, y, x. Its padding is never mixed with what was seen.
     spacing
         mm between voxel centres: one number, or (z, y, x). Directions stay; the grid is centred in the volume and no
         voxel centre lies outside of it. Nothing is smoothed before it is made coarser.
@@ -182,6 +183,8 @@ def _on_grid(vol: xr.DataArray, grid: Grid, interpolation: str, fill: float | No
     if interpolation not in methods:
         raise InvalidInputError(f"interpolation={interpolation!r}: expected 'linear' or 'nearest'")
     vol = vol.compute()
+    if "padding" in vol.attrs and interpolation == "linear":
+        return _seen_on_grid(vol, grid, fill, done)
     counts, affine = grid
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     resampler = SimpleITK.ResampleImageFilter()
@@ -199,6 +202,23 @@ def _on_grid(vol: xr.DataArray, grid: Grid, interpolation: str, fill: float | No
         data = np.rint(data, out=data).astype(vol.dtype)
     attrs = {**vol.attrs, "history": (*vol.attrs.get("history", ()), done)}
     return as_volume(data, affine, Dicom(vol).frame_of_reference_uid, attrs=attrs).rename(vol.name)
+
+
+def _seen_on_grid(vol: xr.DataArray, grid: Grid, fill: float | None, done: str) -> xr.DataArray:
+    """Interpolate between voxels that are no padding; where less than half of the weight is theirs, padding stands."""
+    outside = _as_fill(vol, fill)
+    padding, dtype = padding_of(vol), vol.dtype
+    real = np.float64 if dtype.itemsize > 2 and dtype != np.float32 else np.float32
+    values = vol.astype(real).where(~padding, 0).drop_attrs(deep=False)
+    sums = _on_grid(values, grid, "linear", 0, done).values
+    masks = (~padding, xr.ones_like(padding))
+    weights, within = (_on_grid(mask.astype(np.float32), grid, "linear", 0, done).values for mask in masks)
+    mixed = np.full(sums.shape, vol.attrs["padding"][0], real)
+    np.divide(sums, weights, out=mixed, where=(weights >= within / 2) & (weights > 0))
+    mixed[within == 0] = outside
+    data = np.rint(mixed).astype(dtype) if dtype.kind in "iu" else mixed.astype(dtype)
+    attrs = {**vol.attrs, "history": (*vol.attrs.get("history", ()), done)}
+    return as_volume(data, grid[1], Dicom(vol).frame_of_reference_uid, attrs=attrs).rename(vol.name)
 
 
 def _as_fill(vol: xr.DataArray, fill: float | None) -> float:
