@@ -185,12 +185,11 @@ def scanned(file: BinaryIO) -> Scan:
 
 
 def hashed(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> Hashes:
-    """Hash a file from its start, and copy it in the same read."""
-    whole, dataset, size = hashlib.sha256(), hashlib.sha256(), 0
+    """Hash a file from its start, and copy it in the same read; its data set is hashed by who needs to compare it."""
+    whole, size = hashlib.sha256(), 0
     file.seek(0)
     while chunk := file.read(_CHUNK):
         whole.update(chunk)
-        dataset.update(memoryview(chunk)[max(0, found.dataset_offset - size) :])
         if target is not None:
             target.write(chunk)
         size += len(chunk)
@@ -198,7 +197,7 @@ def hashed(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> Hashe
         target.flush()
     if size != found.size:
         raise InvalidInputError(_CHANGED)
-    return Hashes(whole.hexdigest(), dataset.hexdigest(), size)
+    return Hashes(whole.hexdigest(), None, size)
 
 
 def facts_in(reader: FactReader, found: Scan, file: BinaryIO) -> Facts | None:
