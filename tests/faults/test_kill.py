@@ -373,7 +373,8 @@ def _what_is_left_is_taken_in(home: Home, scans: Path) -> None:
 
 def _start(action: str, home: Path, scans: Path) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", action, str(home), str(scans)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def _read_until(child: subprocess.Popen[str], *, acknowledged: int, words: tuple[str, ...] = _ANY) -> list[str]:
