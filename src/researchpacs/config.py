@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from researchpacs.errors import AccessError, InvalidInputError
 
-__all__ = ["FILE", "CatalogPlace", "Settings"]
+__all__ = ["FILE", "CatalogPlace", "Settings", "endpoint_options", "store_options"]
 
 FILE = "researchpacs.toml"
 """The name of the file in a home that says where its catalog lies."""
@@ -83,6 +83,29 @@ class Settings:
             chosen = platformdirs.user_data_path("researchpacs")
         folder = _as_folder(chosen)
         return cls(folder, _workers(os.environ.get("RESEARCHPACS_WORKERS")), _catalog_place(folder / FILE, os.environ))
+
+
+def store_options(endpoint: str | None) -> dict[str, str]:
+    """What DuckDB is told of a store that is not the catalog's: where it is, and the keys of the environment.
+
+    Parameters
+    ----------
+    endpoint
+        ``http://host:port``; None is that of the environment, else Amazon's.
+    """
+    place = _endpoint(endpoint or _first(os.environ, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    options = {"region": _first(os.environ, "AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"}
+    names = {"key_id": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY", "session_token": "AWS_SESSION_TOKEN"}
+    options |= {option: value for option, name in names.items() if (value := os.environ.get(name))}
+    return options | endpoint_options(place)
+
+
+def endpoint_options(endpoint: str | None) -> dict[str, str]:
+    """What DuckDB is told of where a store is; nothing for Amazon's."""
+    if endpoint is None:
+        return {}
+    scheme, _, address = endpoint.partition("://")
+    return {"endpoint": address, "url_style": "path", "use_ssl": str(scheme == "https").lower()}
 
 
 def _as_folder(home: object) -> Path:

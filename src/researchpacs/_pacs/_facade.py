@@ -176,6 +176,7 @@ class Pacs(Federation):
         where: str | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
+        archive: str | None = None,
         **filters: Any,
     ) -> Search[Any]:
         """Search by DICOM keywords; lazy.
@@ -192,6 +193,8 @@ class Pacs(Federation):
             A condition in SQL over the level's columns.
         order
             Columns to sort by; ``"-StudyDate"`` sorts down.
+        archive
+            Search what is attached under this name instead.
         **filters
             DICOM keywords of any level. A list is any-of, a tuple an inclusive range with None for an open end,
             ``*`` and ``?`` are wildcards, `researchpacs.MISSING` is absent.
@@ -201,6 +204,9 @@ class Pacs(Federation):
         InvalidInputError
             A keyword the data dictionary does not know (with the nearest spelling), or a value that does not fit it.
         """
+        if archive is not None:
+            words = {"text": text, "labels": labels, "where": where, "order": order, "limit": limit}
+            return self._search_beside(archive, level, words, filters)
         return Search(
             self.catalog,
             level,
@@ -351,6 +357,8 @@ class Pacs(Federation):
         """Give back files and locks; a closed Pacs answers nothing more."""
         self._closed = True
         OPEN.discard(self)
+        for other in self.attached.values():
+            other.close()
         self.catalog.close()
         self._archive.close()
 

@@ -1,7 +1,9 @@
 """The DuckDB projection of an archive: wide, typed tables that follow it, and SQL over them."""
 
+from researchpacs.catalog._attached import ForeignCatalog
 from researchpacs.catalog._catalog import Catalog
 from researchpacs.catalog._fence import Verdict, check_condition, decide, series_rows
+from researchpacs.catalog._index import Index, web
 from researchpacs.catalog._labels import LABEL_KEYS
 from researchpacs.catalog._past import Past
 from researchpacs.catalog._pins import Pin
@@ -14,6 +16,8 @@ from researchpacs.catalog._tables import column_types
 __all__ = [
     "LABEL_KEYS",
     "Catalog",
+    "ForeignCatalog",
+    "Index",
     "Past",
     "Pin",
     "Result",
@@ -27,4 +31,5 @@ __all__ = [
     "decide",
     "is_identifying",
     "series_rows",
+    "web",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from researchpacs.catalog._attached import Attached, Foreign, check_name
 from researchpacs.catalog._call import as_bindable, may_stray, refuse_transactions
 from researchpacs.catalog._damage import DamagedError
 from researchpacs.catalog._errors import telling_sql_errors
@@ -51,6 +52,7 @@ class Catalog(Following):
     def __init__(self, home: "Home", archive: "Archive", place: "CatalogPlace | None" = None) -> None:
         super().__init__(home, archive, place)
         self._features = FeatureTables(home.features)
+        self._attached = Attached()
         self._astray = False
         self._persons = Persons()
 
@@ -86,6 +88,7 @@ class Catalog(Following):
         if not isinstance(query, str):
             raise InvalidInputError("a query is a text, as in sql('select count(*) from series')")
         self.catch_up()
+        self._attached.catch_up(query)
         bound = {name: as_bindable(value) for name, value in params.items()}
         con, relation = self._mending(lambda: self._relation(query, bound))
         touches_persons = self._persons.touched_by(query)
@@ -98,6 +101,7 @@ class Catalog(Following):
             refuse_transactions(query)
             self._astray = may_stray(query)
             self._features.show(con, query)
+            self._attached.show(con, query, self._spill())
             return con, con.sql(query, params=bound) if bound else con.sql(query)
 
     def _relation_again(self, query: str, bound: dict[str, Any]) -> Any:
@@ -159,6 +163,30 @@ class Catalog(Following):
             con.close()
             raise
         return con
+
+    def attach(self, name: str, foreign: Foreign) -> None:
+        """Put another catalog or an index beside this one, as the database `name` of queries.
+
+        Raises
+        ------
+        InvalidInputError
+            The name is none, is reserved or is taken; or what is attached cannot be read.
+        """
+        self.catch_up()
+        foreign.catch_up()
+        with self._using, telling_sql_errors(name, con := self._at_home()):
+            check_name(con, name)
+            self._attached.add(name, foreign)
+            try:
+                self._attached.show(con, name, self._spill())
+            except BaseException:
+                self._attached.remove(name)
+                raise
+
+    def detach(self, name: str) -> None:
+        """Take away what was attached."""
+        with self._using:
+            self._attached.remove(name)
 
     def frames(self, series_uid: str) -> "list[Frame]":
         """All frames of a series, ready to be placed, found and decoded.

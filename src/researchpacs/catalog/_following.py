@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from researchpacs.catalog import _damage
 from researchpacs.catalog._damage import DamagedError, may_be_damage
-from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, engine, lake_of, no_room, open_reader
+from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, Lake, engine, lake_of, no_room, open_reader
 from researchpacs.catalog._report import SyncReport
 from researchpacs.errors import InvalidInputError, ResearchPacsError
 from researchpacs.storage.full import is_disk_full
@@ -70,6 +70,16 @@ class Following:
     def mended(self) -> bool:
         """Whether it was found damaged, and made anew, since it was opened here."""
         return self._mended
+
+    @property
+    def home(self) -> "Home":
+        """Of the archive."""
+        return self._home
+
+    @property
+    def lake(self) -> Lake:
+        """Where it lies."""
+        return self._lake
 
     @property
     def place(self) -> str:

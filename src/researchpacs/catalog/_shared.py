@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from researchpacs.catalog._database import LIBPQ, Database, listed, secret
 from researchpacs.catalog._lake import NAME, quoted
 from researchpacs.catalog._outage import outage
+from researchpacs.config import endpoint_options
 from researchpacs.errors import ResearchPacsError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedLake"]
 
-_METADATA, _DATA = "researchpacs_metadata", "researchpacs_data"
 _POLL_S = 0.05
 
 
@@ -72,7 +72,7 @@ class SharedLake:
     def statement(self, *, name: str = NAME, read_only: bool = True, snapshot: int | None = None) -> str:
         """Write the statement that attaches the lake, without credentials."""
         options = [f"data_path {quoted(self._data)}", "override_data_path true"]
-        options += [f"metadata_schema {quoted(self.schema)}", f"meta_secret {quoted(_METADATA)}"]
+        options += [f"metadata_schema {quoted(self.schema)}", f"meta_secret {quoted(f'{self.schema}_metadata')}"]
         options += ["read_only"] if read_only else []
         options += [f"snapshot_version {int(snapshot)}"] if snapshot is not None else []
         return f"attach {quoted(f'ducklake:postgres:{LIBPQ}')} as {name} ({', '.join(options)})"
@@ -81,14 +81,14 @@ class SharedLake:
         """What another client has to do before the statement; who runs it fills in the credentials."""
         place = self._place
         user = f", user {quoted(place.user)}" if place.user else ""
-        endpoint = "".join(_endpoint_options(place))
+        endpoint = "".join(f", {name} {quoted(value)}" for name, value in endpoint_options(place.endpoint).items())
         return (
             "install ducklake; install postgres; install httpfs;\n"
             "-- the password: PGPASSWORD or ~/.pgpass\n"
-            f"create secret {_METADATA} (type postgres, host {quoted(place.host)}, port {place.port}, "
+            f"create secret {self.schema}_metadata (type postgres, host {quoted(place.host)}, port {place.port}, "
             f"database {quoted(place.database)}{user});\n"
-            f"create secret {_DATA} (type s3, scope {quoted(place.data)}, region {quoted(place.region)}{endpoint}, "
-            "key_id '...', secret '...');"
+            f"create secret {self.schema}_data (type s3, scope {quoted(self._data)}, "
+            f"region {quoted(place.region)}{endpoint}, key_id '...', secret '...');"
         )
 
     def stamp(self) -> object | None:
@@ -161,12 +161,12 @@ class SharedLake:
 
     def _secrets(self) -> Iterator[str]:
         place = self._place
-        yield secret(_METADATA, place)
-        options = {"scope": place.data, "region": place.region, "key_id": place.access_key_id or ""}
+        yield secret(f"{self.schema}_metadata", place)
+        options = {"scope": self._data, "region": place.region, "key_id": place.access_key_id or ""}
         options |= {"secret": place.secret_access_key or ""}
         options |= {"session_token": place.session_token} if place.session_token else {}
-        more = "".join(_endpoint_options(place))
-        yield f"create or replace temporary secret {_DATA} (type s3, {listed(options)}{more})"
+        options |= endpoint_options(place.endpoint)
+        yield f"create or replace temporary secret {self.schema}_data (type s3, {listed(options)})"
 
     def _locks(self) -> bool:
         with self._telling():
@@ -180,9 +180,3 @@ class SharedLake:
             raise self.failure(error) or ResearchPacsError(
                 f"the database of the catalog at {self.shown} refuses ({type(error).__name__})"
             ) from None
-
-
-def _endpoint_options(place: "CatalogPlace") -> Iterator[str]:
-    if place.endpoint is not None:
-        scheme, _, address = place.endpoint.partition("://")
-        yield f", endpoint {quoted(address)}, url_style 'path', use_ssl {str(scheme == 'https').lower()}"
