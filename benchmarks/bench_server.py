@@ -1,8 +1,8 @@
 """HTTP: uploads against Debian's Orthanc, a study against a bare sendfile, and the start of the server.
 
 Both servers sync before they answer, but not the same: Orthanc with SyncStorageArea waits for one fdatasync of the file
-and leaves the name and its index to the system; ours waits for file, name and ledger, three one after the other, and
-hashes the file twice. A client sends the next file when the answer to the one before is here.
+and leaves the name and its index to the system; ours waits for file, name and ledger, one after the other, and hashes
+the file. A client sends the next file when the answer to the one before is here.
 """
 
 import http.client
