@@ -128,12 +128,19 @@ class EmbeddedArchive:
             waiting = [new for _, new in batch.undecided]
 
     def make_folders(self) -> None:
-        """Have all folders of files, lest whoever stores the first one in each waits for its name to be durable."""
-        made = [folder for number in range(256) if not (folder := self.home.archive / f"{number:02x}").exists()]
-        for folder in made:
-            folder.mkdir(exist_ok=True)
-        if made:
-            sync_directory(self.home.archive)
+        """Have all folders of files, lest whoever stores the first one in each waits for its name to be durable.
+
+        Where the disk is full there are as many as there were: reading goes on without them.
+        """
+        missing = [folder for number in range(256) if not (folder := self.home.archive / f"{number:02x}").exists()]
+        try:
+            for folder in missing:
+                folder.mkdir(exist_ok=True)
+            if missing:
+                sync_directory(self.home.archive)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
 
     def _sync(self, items: Sequence[Incoming], done: Collection[Path]) -> set[Path]:
         """Make temporary files durable before the lock is taken; those of evident duplicates need not be.
