@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from researchpacs._pacs._completion import offer_completion
 from researchpacs._pacs._facade import OPEN, Pacs
 from researchpacs._pacs._handles import Series
 from researchpacs.config import Settings
@@ -32,6 +33,7 @@ def connect(where: str | os.PathLike[str] | None = None) -> Pacs:
     RemoteError, AccessError
         The server does not answer, or not to this user.
     """
+    offer_completion()
     if isinstance(where, str) and "://" in where:
         return Pacs(Settings.load(), url=where)
     return Pacs(Settings.load(where))
