@@ -153,6 +153,17 @@ def test_end_to_end_slices_stay_together_but_for_pictures_computed_from_them():
         assert len(split([*frames[:5], replace(frames[5], traits=last)])) == parts
 
 
+def test_last_digits_that_vary_split_nothing():
+    frames = [
+        replace(frame, pixel_spacing=(1.0 + k * 1e-6, 1.0), orientation=(1.0, k * 1e-5, 0.0, -k * 1e-5, 1.0, 0.0))
+        for k, frame in enumerate(series(3, timing=lambda t: {"acquired_us": t}))
+    ]
+    (part,) = split(frames)
+    assert [one.name for one in part.dimensions] == ["time"]
+    resized = [replace(frame, pixel_spacing=(1.01, 1.0)) for frame in frames[:4]]
+    assert len(split([*frames[4:], *resized])) == 2
+
+
 def test_planes_turned_against_each_other_come_apart():
     localizer = [
         *series(1, 3),

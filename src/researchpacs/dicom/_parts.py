@@ -21,7 +21,8 @@ __all__ = ["split"]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_MOST_ORIENTATIONS = 512
+_OF_ONE_STACK = frozenset({"gantry_tilt", "missing_slices", "nonuniform_spacing", "single_slice"})
+_MOST_PLANES = 512
 """More are not compared with each other: that would take time by their square."""
 
 
@@ -32,29 +33,35 @@ class _Table:
     frames: Sequence[StackedFrame]
     positions: Floats
     orientations: Floats
+    pixel_spacings: Floats
     placed: NDArray[np.bool_]
 
 
 def split(frames: Sequence[StackedFrame]) -> tuple[Part, ...]:
     """Do the work of `researchpacs.dicom.stacks.split`."""
+    kinds = {(id(frame.traits), frame.layout.samples_per_pixel if frame.layout else 0) for frame in frames}
+    if len(kinds) == 1 and not frames[0].traits.tiles:
+        # Most series are one stack of one kind, which needs one look.
+        stack = _stack.examine(frames)
+        if not set(stack.reasons) - _OF_ONE_STACK:
+            return (_part_of(stack, np.arange(len(frames))),)
     positions = _stack.rows_of([frame.position for frame in frames], 3)
     orientations = _stack.rows_of([frame.orientation for frame in frames], 6)
     pixel_spacings = _stack.rows_of([frame.pixel_spacing for frame in frames], 2)
     placed = _stack.are_placed(positions, orientations, pixel_spacings)
-    table = _Table(frames, positions, orientations, placed)
-    parts = [part for group in _grids(table, pixel_spacings) for part in _parts_of(table, group)]
+    table = _Table(frames, positions, orientations, pixel_spacings, placed)
+    parts = [part for group in _grids(table) for part in _parts_of(table, group)]
     return tuple(sorted(parts, key=lambda part: min(rank_of(frames[k]) for k in part.order)))
 
 
-def _grids(table: _Table, pixel_spacings: Floats) -> Iterator[Indices]:
+def _grids(table: _Table) -> Iterator[Indices]:
     """Frames that may share a grid: what else they are keeps them apart only where that is needed."""
-    turned = _directions(table)
-    spacings = np.where(table.placed[:, None], pixel_spacings, 0).round(6).tolist()
+    plane = _planes(table)
     grids: dict[tuple[Any, ...], dict[tuple[str, str], list[int]]] = {}
     for k, frame in enumerate(table.frames):
         traits, layout = frame.traits, frame.layout
         size = (layout.rows, layout.columns, layout.samples_per_pixel) if layout else None
-        grid = (turned[k], *spacings[k], size, traits.frame_of_reference_uid, traits.component, traits.segment)
+        grid = (plane[k], size, traits.frame_of_reference_uid, traits.component, traits.segment)
         kind = (traits.image_type, traits.stack_id)
         grids.setdefault((*grid, _tile_key(frame)), {}).setdefault(kind, []).append(k)
     for kinds in grids.values():
@@ -67,18 +74,22 @@ def _tile_key(frame: StackedFrame) -> tuple[object, ...] | None:
     return None if tiles is None or step is None else (tiles, *np.round(step, 4), *np.round(frame.position or (), 3))
 
 
-def _directions(table: _Table) -> list[int]:
-    """A number for each frame, the same for those whose planes are parallel within the tolerance; -1 for no place."""
+def _planes(table: _Table) -> list[int]:
+    """Number frames, the same where planes are parallel and pixels as large, within the tolerances; -1 for no place."""
     found = np.full(len(table.frames), -1)
     at = np.flatnonzero(table.placed)
     if at.size:
-        rounded, inverse = np.unique(table.orientations[at].round(4), axis=0, return_inverse=True)
-        same = np.arange(len(rounded))
-        if len(rounded) <= _MOST_ORIENTATIONS:
-            for k in range(len(rounded)):
+        cosines, spacings = table.orientations[at], table.pixel_spacings[at]
+        _, first, inverse = np.unique(
+            np.column_stack([cosines.round(4), spacings.round(6)]), axis=0, return_index=True, return_inverse=True
+        )
+        same = np.arange(len(first))
+        if len(first) <= _MOST_PLANES:
+            cosines, spacings = cosines[first], spacings[first]
+            for k in range(len(first)):
                 if same[k] == k:
-                    near = ~_stack.are_turned(rounded[k:])
-                    same[k:][near & (same[k:] == np.arange(k, len(rounded)))] = k
+                    near = ~_stack.are_turned(cosines[k:]) & ~_stack.are_resized(spacings[k:])
+                    same[k:][near & (same[k:] == np.arange(k, len(first)))] = k
         found[at] = same[inverse.ravel()]
     numbers: list[int] = found.tolist()
     return numbers
@@ -149,7 +160,10 @@ def _cells(table: _Table, at: Indices) -> Indices | None:
 def _single(table: _Table, at: Indices) -> Part:
     if table.frames[at[0]].traits.tiles and len(at) == 1:
         return _several(table, at, ())
-    stack = _stack.examine([table.frames[k] for k in at])
+    return _part_of(_stack.examine([table.frames[k] for k in at]), at)
+
+
+def _part_of(stack: _stack.Stack, at: Indices) -> Part:
     order = tuple(at[stack.order].tolist())
     return Part(_stack.geometry_of(stack), order, (), stack.reasons, _step(stack), _orientation(stack))
 

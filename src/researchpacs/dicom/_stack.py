@@ -14,6 +14,7 @@ from researchpacs.dicom.geometry import REASONS, FrameLike, Geometry
 __all__ = [
     "Stack",
     "are_placed",
+    "are_resized",
     "are_turned",
     "classify",
     "examine",
@@ -87,8 +88,7 @@ def examine(frames: Sequence[FrameLike]) -> Stack:
         stack.reasons["single_slice"] = (0,)
     if "no_position" in stack.reasons:
         return stack
-    first = stack.pixel_spacings[0]
-    stack.find("multiple_stacks", (np.abs(stack.pixel_spacings - first) > PIXEL_SPACING_TOLERANCE * first).any(axis=1))
+    stack.find("multiple_stacks", are_resized(stack.pixel_spacings))
     stack.find("mixed_orientation", are_turned(stack.orientations))
     if n > 1 and not stack.reasons:
         _check_positions(stack)
@@ -141,6 +141,13 @@ def are_turned(orientations: Floats) -> Bools:
     axes = (orientations - orientations[0]).reshape(-1, 2, 3)
     turned: Bools = (np.linalg.norm(axes, axis=2) >= ANGLE_TOLERANCE).any(axis=1)
     return turned
+
+
+def are_resized(pixel_spacings: Floats) -> Bools:
+    """(n,) Whether the pixels of a plane are larger or smaller than those of the first."""
+    first = pixel_spacings[0]
+    resized: Bools = (np.abs(pixel_spacings - first) > PIXEL_SPACING_TOLERANCE * first).any(axis=1)
+    return resized
 
 
 def normals_of(orientations: Floats) -> Floats:
