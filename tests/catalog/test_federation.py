@@ -306,6 +306,9 @@ def test_an_index_may_lie_in_a_store_itself(pacs: "rp._pacs.Pacs", tmp_path: Pat
     pacs.attach("two", "s3://open/index.parquet", endpoint=store.endpoint)
     both = "select count(*) from one.series join two.series using (SeriesInstanceUID)"
     assert pacs.sql(both).fetchall() == [(2,)]
+    with pytest.raises(ResearchPacsError):
+        pacs.attach("four", "s3://open/index4.parquet", endpoint="http://127.0.0.1:1")
+    assert pacs.sql(both).fetchall() == [(2,)], "what is elsewhere changes no other's place"
     with pytest.raises(ResearchPacsError, match=r"none\.parquet|answer|read"):
         pacs.attach("three", f"{store.endpoint}/open/none.parquet")
     with pytest.raises(InvalidInputError) as caught:

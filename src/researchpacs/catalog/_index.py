@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ class Index:
         self._columns: dict[str, tuple[str, bool]] = {}
         self._con = duckdb.connect(":memory:", config=_CONFIG)
         try:
-            if self.is_remote:
-                web(self._con, endpoint)
+            self.prepare(self._con, "")
             self.catch_up()
         except BaseException:
             self._con.close()
@@ -123,7 +123,7 @@ class Index:
     def prepare(self, con: duckdb.DuckDBPyConnection, alias: str) -> None:
         """Let a connection read it."""
         if self.is_remote:
-            web(con, self._endpoint)
+            web(con, self._endpoint, scope=self._where)
 
     def views(self, alias: str) -> Iterator[tuple[str, str]]:
         """Its rows, as the table that an archive has and as the view that is called like an index."""
@@ -195,13 +195,26 @@ class Index:
         return f"select {', '.join(chosen)} from {self._source}"  # noqa: S608 - quoted
 
 
-def web(con: duckdb.DuckDBPyConnection, endpoint: str | None) -> None:
-    """Let a connection read http(s) and s3 addresses; of s3 with the keys of the environment, where there are any."""
+def web(con: duckdb.DuckDBPyConnection, endpoint: str | None, *, scope: str = "s3://") -> None:
+    """Let a connection read http(s) and s3 addresses; of s3 with the keys of the environment, where there are any.
+
+    Parameters
+    ----------
+    con
+        The connection.
+    endpoint
+        Of the store that s3 addresses mean; Amazon's unless given, or told by the environment.
+    scope
+        The beginning of the addresses that are there: those of another index may be in another store.
+    """
     from researchpacs.config import store_options
 
     load(con, "httpfs")
-    options = ", ".join(f"{name} {quoted(value)}" for name, value in store_options(endpoint).items())
-    con.execute(f"create or replace temporary secret researchpacs_web (type s3, {options})")
+    if scope.lower().startswith("s3://"):
+        given = {"scope": scope} | store_options(endpoint)
+        options = ", ".join(f"{name} {quoted(value)}" for name, value in given.items())
+        name = f"researchpacs_web_{sha256(scope.encode()).hexdigest()[:16]}"
+        con.execute(f"create or replace temporary secret {name} (type s3, {options})")
 
 
 def _cast(raw: str, kind: str) -> str:
