@@ -16,13 +16,27 @@ import pytest
 
 from researchpacs.archive import EmbeddedArchive
 from researchpacs.dicom.scan import scan
-from researchpacs.ingest import incoming, ingest
+from researchpacs.ingest import _pool, incoming, ingest
 from researchpacs.ingest._check import Checker
 from researchpacs.ingest._tasks import FileTask, MemberTask
 from researchpacs.model import Incoming, Outcome, Refusal
 from researchpacs.storage.home import Home
 from researchpacs.testing import small_ct
 
+_DIES = """
+import json, os, sys
+sys.path[:] = json.loads(sys.argv.pop())
+from researchpacs.ingest import _worker
+
+class Checker(_worker.Checker):
+    def __call__(self, task):
+        if task.source.endswith("deadly"):
+            os._exit(9)
+        return super().__call__(task)
+
+_worker.Checker = Checker
+_worker.main()
+"""
 _UNDER_A_LIMIT = """
 import resource, sys
 from pathlib import Path
@@ -162,21 +176,32 @@ def test_a_large_file_is_checked_in_constant_memory(tmp_path: Path, tmp: Path) -
     assert int(peak_mb) < 200
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_who_is_killed_is_one_row_at_most_and_the_rest_goes_on(tmp_path: Path, tmp: Path, times: int) -> None:
-    """A worker that died is not blamed on a file until it died again with nothing else to read."""
+def test_files_of_a_worker_that_was_killed_are_read_by_another(tmp_path: Path, tmp: Path) -> None:
     scans = tmp_path / "scans"
     _large(scans / "000-large", 256 << 20)
     for number in range(1, 80):
         small_ct(number).save_as(scans / f"{number:03}", enforce_file_format=True)
-    killer = threading.Thread(target=_kill_who_writes_much, args=(tmp, times))
+    killer = threading.Thread(target=_kill_who_writes_much, args=(tmp,))
     killer.start()
     found = list(incoming(scans, tmp=tmp, workers=2))
     killer.join()
-    refused = [one for one in found if isinstance(one, Refusal)]
-    assert [one.source for one in refused] == [str(scans / "000-large")][: times - 1]
-    assert all("killed" in one.reason for one in refused)
-    assert sum(isinstance(one, Incoming) for one in found) == 81 - times
+    assert [type(one) for one in found] == [Incoming] * 80
+    assert not _children()
+
+
+def test_a_file_that_ends_whoever_reads_it_is_one_row_and_the_rest_goes_on(
+    tmp_path: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(1, 81):
+        small_ct(number).save_as(scans / f"{number:03}{' deadly' * (number == 3)}", enforce_file_format=True)
+    monkeypatch.setattr(_pool, "_START", _DIES)
+    found = list(incoming(scans, tmp=tmp, workers=2))
+    (refusal,) = [one for one in found if isinstance(one, Refusal)]
+    assert refusal.source == str(scans / "003 deadly")
+    assert "killed or crashed (exit status 9)" in refusal.reason
+    assert sum(isinstance(one, Incoming) for one in found) == 79
     assert not _children()
 
 
@@ -261,16 +286,13 @@ def _large(path: Path, pixel_bytes: int) -> None:
         file.truncate(file.tell() + length)
 
 
-def _kill_who_writes_much(tmp: Path, times: int) -> None:
-    killed: set[int] = set()
+def _kill_who_writes_much(tmp: Path) -> None:
     for _ in range(3000):
         for child in _children():
             try:
                 if any(Path(file.path).stat().st_size > 4 << 20 for file in child.open_files() if "part" in file.path):
                     child.kill()
-                    killed.add(child.pid)
-                    if len(killed) == times:
-                        return
+                    return
             except (psutil.NoSuchProcess, FileNotFoundError):
                 continue
         time.sleep(0.002)
