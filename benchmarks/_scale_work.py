@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +66,23 @@ def _changes(pacs: Any) -> dict[str, list[float]]:
     return found
 
 
-def _until(pacs: Any, count: int) -> list[float]:
-    """Ask for the number of studies, which a question must know at once."""
+def _until(pacs: Any, expected: int) -> list[float]:
+    """Ask for the number of studies, which has to be right at once."""
     started = time.perf_counter()
     ((found,),) = pacs.sql("select count(*) from studies").fetchall()
     took = time.perf_counter() - started
-    assert found == count, f"{found} studies, {count} are there"
+    assert found == expected, f"{found} studies, {expected} are there"
     return [took]
 
 
 def _commit(pacs: Any) -> None:
     """Take in a small study and commit it once a second, until standard input ends."""
-    while True:
+    for number in count():
         started = time.monotonic()
         _take_study(pacs, f"{time.time_ns()}", series=2, slices=10)
         pacs.sync()
-        print("committing", flush=True)
+        if number == 0:
+            print("committing", flush=True)
         if select.select([sys.stdin], [], [], max(0.0, started + 1 - time.monotonic()))[0]:
             return
 

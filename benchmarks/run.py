@@ -67,7 +67,8 @@ def _line(row: Row) -> str:
     peak = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
     ours_s = f"{row.ours_s:.3f}"
     if row.slowest_s is not None:
-        ours_s, peer_s = f"{ours_s} ({row.slowest_s[0]:.3f})", f"{peer_s} ({row.slowest_s[1]:.3f})"
+        ours_s = f"{ours_s} ({row.slowest_s[0]:.3f})"
+        peer_s = f"{peer_s} ({row.slowest_s[1]:.3f})" if peer_s else ""
     return f"| {row.name} | {ours_s} | {row.peer} | {peer_s} | {ratio} | {row.target} | {met} | {peak} |"
 
 

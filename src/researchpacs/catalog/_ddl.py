@@ -20,7 +20,8 @@ _MACROS = (
     end""",
 )
 
-_OPTIONS = {"parquet_compression": "zstd", "parquet_row_group_size": "40000"}
+# To show a row, all of its group is unpacked, of tags alone a kilobyte a row.
+_OPTIONS = {"parquet_compression": "zstd", "parquet_row_group_size": "10240"}
 
 
 def set_options(con: duckdb.DuckDBPyConnection) -> None:
