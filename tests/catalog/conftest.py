@@ -107,6 +107,14 @@ def either(home: Path, request: pytest.FixtureRequest) -> Iterator[Filled]:
 
 
 @pytest.fixture
+def elsewhere(home: Path, servers: Servers) -> Iterator[Filled]:
+    """An empty archive and its catalog in PostgreSQL and S3."""
+    made = Filled(home, servers)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def filled(home: Path) -> Iterator[Filled]:
     """An empty archive and its catalog."""
     made = Filled(home)

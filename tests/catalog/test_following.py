@@ -277,24 +277,27 @@ def test_housekeeping_changes_no_row_and_disturbs_no_reader(either, monkeypatch)
     assert contents(either.catalog) == stepwise
 
 
-@pytest.mark.parametrize("loss", [Filled.spoil, Filled.lose, Filled.lose_files], ids=lambda loss: loss.__name__)
-def test_a_lost_or_spoilt_catalog_is_made_anew_by_the_next_question(either, loss):
-    either.take(slices(30))
-    either.catalog.sync()
-    either.reopen()
-    loss(either)
+# In the home: tests/faults/test_catalog_damage.py.
+@pytest.mark.xdist_group("scaled out")
+@pytest.mark.parametrize("loss", [Filled.spoil, Filled.lose_files], ids=lambda loss: loss.__name__)
+def test_a_lost_or_spoilt_catalog_is_made_anew_by_the_next_question(elsewhere, loss):
+    elsewhere.take(slices(30))
+    elsewhere.catalog.sync()
+    elsewhere.reopen()
+    loss(elsewhere)
 
-    assert either.catalog.sql("select count(*) from instances where tags is not null").fetchall() == [(30,)]
-    assert either.catalog.sql("select count(position) from frames").fetchall() == [(30,)]
-    assert either.catalog.mended
+    assert elsewhere.catalog.sql("select count(*) from instances where tags is not null").fetchall() == [(30,)]
+    assert elsewhere.catalog.sql("select count(position) from frames").fetchall() == [(30,)]
+    assert elsewhere.catalog.mended
 
 
+@pytest.mark.xdist_group("scaled out")
 @pytest.mark.parametrize("loss", [Filled.lose, Filled.lose_files], ids=lambda loss: loss.__name__)
-def test_what_is_lost_while_it_is_open_is_found_by_what_is_stored_next(either, loss):
-    either.take(slices(30))
-    assert either.catalog.sql("select count(*) from instances").fetchall() == [(30,)]
-    loss(either)
-    either.take(small_ct(31))
+def test_what_is_lost_while_it_is_open_is_found_by_what_is_stored_next(elsewhere, loss):
+    elsewhere.take(slices(30))
+    assert elsewhere.catalog.sql("select count(*) from instances").fetchall() == [(30,)]
+    loss(elsewhere)
+    elsewhere.take(small_ct(31))
 
-    assert either.catalog.sql("select count(*) from instances where tags is not null").fetchall() == [(31,)]
-    assert either.catalog.mended
+    assert elsewhere.catalog.sql("select count(*) from instances where tags is not null").fetchall() == [(31,)]
+    assert elsewhere.catalog.mended
