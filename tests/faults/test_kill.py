@@ -7,6 +7,7 @@ of their own, so that what is kept beside the archive can be killed and checked 
 """
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
