@@ -140,6 +140,18 @@ def test_what_is_retrieved_is_the_same_to_the_bit_and_keeps_its_licence(pacs: "r
     assert attached.search("series")
 
 
+def test_another_archive_s_handles_change_nothing_here(pacs: "rp._pacs.Pacs", other: Path) -> None:
+    pacs.attach("other", other)
+    hits = pacs.search("series", archive="other")
+    pacs.retrieve("other", hits)
+    changes = (pacs.delete, lambda it: pacs.label(it, "x"), lambda it: pacs.credit(it, licence="CC0 1.0"))
+    for change in changes:
+        with pytest.raises(InvalidInputError, match="another archive's"):
+            change(hits)
+    assert pacs.sql("select count(*) from series").fetchall() == [(2,)]
+    assert pacs.sql("select distinct license_short_name from origins").fetchall() == [("CC BY 4.0",)]
+
+
 def test_what_is_detached_is_gone_and_its_name_is_free(pacs: "rp._pacs.Pacs", other: Path) -> None:
     pacs.attach("other", other)
     assert list(pacs.attached) == ["other"]

@@ -126,7 +126,7 @@ class Pacs(Federation):
 
         Files that the archive only refers to (``copy=False``) stay where they are.
         """
-        handles, count = apart(target)
+        handles, count = apart(target, of=self.home)
         if dry_run:
             return count
         removed = sum(self.archive.delete(handle.level, handle.key) for handle in handles)
@@ -148,11 +148,11 @@ class Pacs(Federation):
         count
             How many labels were new.
         """
-        return self.archive.labels.add([one.subject for one in as_handles(target)], *labels)
+        return self.archive.labels.add([one.subject for one in as_handles(target, of=self.home)], *labels)
 
     def unlabel(self, target: Handle | Iterable[Handle], *labels: str) -> int:
         """Take labels off objects; how many there were."""
-        return self.archive.labels.remove([one.subject for one in as_handles(target)], *labels)
+        return self.archive.labels.remove([one.subject for one in as_handles(target, of=self.home)], *labels)
 
     # -- ask -----------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -170,7 +171,7 @@ class Federation(Nodes):
         origin = Origin(collection, licence, doi, url)
         if origin == Origin():
             raise InvalidInputError("nothing is said: give licence=, doi=, collection= or url=")
-        return archive.origins.put({series.subject: origin for series in _series_of(target)})
+        return archive.origins.put({series.subject: origin for series in _series_of(target, of=_pacs(self).home)})
 
 
 def _pacs(federation: Federation) -> "Pacs":
@@ -224,8 +225,8 @@ def _origin(series: Series) -> Origin:
     return archive.origins.of(series.subject) if "origins" in archive.capabilities else Origin()
 
 
-def _series_of(target: object) -> Iterator[Series]:
-    for handle in as_handles(target):
+def _series_of(target: object, *, of: Path | None = None) -> Iterator[Series]:
+    for handle in as_handles(target, of=of):
         if handle.level == "instance":
             raise InvalidInputError("licence and source belong to series; give the instance's series")
         yield from [handle] if isinstance(handle, Series) else handle.below("series")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from researchpacs._pacs._lookup import Later, instance_rows, is_indexed
@@ -255,23 +256,33 @@ def as_handle(pacs: "Pacs", level: Level, row: Mapping[str, Any], *, later: Late
     return _KINDS[level](pacs, row, later=later)
 
 
-def as_handles(target: object) -> list[Handle]:
-    """One handle or several as a list."""
+def as_handles(target: object, *, of: Path | None = None) -> list[Handle]:
+    """One handle or several as a list.
+
+    Parameters
+    ----------
+    target
+        What the user gave.
+    of
+        The home of the archive that they have to be of: another one may have objects of the same UIDs.
+    """
     given = [target] if isinstance(target, str) or not isinstance(target, Iterable) else list(target)
     handles = [one for one in given if isinstance(one, Handle)]
     if len(handles) < len(given):
         raise InvalidInputError(
             "handles are expected, as pacs.study(uid), pacs.series(uid) and pacs.search(...) give them, or their list"
         )
+    if of is not None and any(getattr(one._pacs, "home", None) != of for one in handles):
+        raise InvalidInputError("these are another archive's; take its own object, or retrieve() them first")
     return handles
 
 
-def apart(target: object) -> tuple[list[Handle], int]:
+def apart(target: object, *, of: Path | None = None) -> tuple[list[Handle], int]:
     """Leave out handles that others include; give the rest, and the number of instances they have in all."""
     levels = list(_KINDS)
     chosen: list[Handle] = []
     taken: set[str] = set()
-    for handle in sorted(dict.fromkeys(as_handles(target)), key=lambda one: levels.index(one.level)):
+    for handle in sorted(dict.fromkeys(as_handles(target, of=of)), key=lambda one: levels.index(one.level)):
         keys = set(handle.below("instance").df(columns=["instance_key"])["instance_key"])
         if not keys or keys - taken:
             chosen.append(handle)
