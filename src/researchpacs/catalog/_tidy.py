@@ -31,9 +31,23 @@ def current_snapshot(con: duckdb.DuckDBPyConnection) -> int:
 
 
 def tidy(con: duckdb.DuckDBPyConnection, *, keep_s: int = _KEEP_S) -> None:
-    """Do the housekeeping; no row changes, and what cohorts are pinned to can still be read."""
-    for step in _MERGE:
-        con.execute(step)
+    """Do the housekeeping; no row changes, and what cohorts are pinned to can still be read.
+
+    Parameters
+    ----------
+    con
+        Nobody else's: its DuckDB works with one thread meanwhile.
+    keep_s
+        Seconds for which a snapshot that nothing is pinned to stays.
+    """
+    # Tables are flushed side by side, and what each has done goes into one list that ducklake 1.5.5 does not lock
+    # (DuckLakeTransaction::MarkInlinedDataForDeletion): now and then the process dies of it.
+    con.execute("set threads = 1")
+    try:
+        for step in _MERGE:
+            con.execute(step)
+    finally:
+        con.execute("reset threads")
     pinned = set(pinned_snapshots(con))
     old = [int(row[0]) for row in con.execute(_OLD, [keep_s]).fetchall() if row[0] not in pinned]
     if old:
