@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
+from researchpacs.testing import small_ct
+
 CT = "CT_small.dcm"
 
 
@@ -105,8 +107,21 @@ def test_doctor_finds_all_well_and_says_what_is_lost(filled: Path):
     assert {one["check"] for one in json.loads(well.stdout)["findings"]} == {"disk", "ledger", "catalog", "extras"}
     for path in filled.glob("catalog.sqlite*"):
         path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
-    ill = run("doctor", home=filled)
+    mended = run("doctor", home=filled)
+    assert mended.returncode == 0
+    assert "it was lost or damaged, and was made anew just now" in mended.stdout
+    assert "anew" not in run("doctor", home=filled).stdout
+
+
+def test_doctor_says_that_files_of_the_catalog_are_lost(home: Path, tmp_path: Path):
+    for number in range(60):
+        small_ct(number).save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    assert run("ingest", *tmp_path.glob("*.dcm"), home=home).returncode == 0
+    assert run("sync", home=home).returncode == 0
+    (lost, *_) = home.rglob("*.parquet")
+    lost.unlink()
+    ill = run("doctor", home=home)
     assert ill.returncode == 1
     assert "sync --rebuild" in ill.stdout
-    assert run("sync", "--rebuild", home=filled).returncode == 0
-    assert run("doctor", home=filled).returncode == 0
+    assert run("sync", "--rebuild", home=home).returncode == 0
+    assert run("doctor", home=home).returncode == 0
