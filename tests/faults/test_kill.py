@@ -42,6 +42,7 @@ _MANY = 900
 
 _INGEST = """
 import sys
+import time
 from researchpacs.archive import EmbeddedArchive
 from researchpacs.ingest import ingest
 from researchpacs.storage.home import Home
@@ -56,6 +57,7 @@ def tell(*words):
 def store(items):
     for outcome in archive.store(items):
         tell(outcome.kind, outcome.identity.key)
+        time.sleep(0.002)  # or a kill would find the work done
         yield outcome
 
 tell("ready")
@@ -344,7 +346,7 @@ def _rounds(rounds: int, home: Path, scans: Path, *, seed: int, anew_every: int)
         program, words, most = ACTIONS[number % len(ACTIONS)]
         child = _start(program, home, scans)
         lines = _read_until(child, acknowledged=chance.randint(1, most), words=words)
-        time.sleep(chance.uniform(0, 0.3))
+        time.sleep(chance.uniform(0, 0.1))
         child.kill()
         said, errors = _rest(child)
         assert child.returncode in (0, -signal.SIGKILL), errors
