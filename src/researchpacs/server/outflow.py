@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import anyio.to_thread
 
@@ -60,6 +60,9 @@ class Outflow:
                     await self._room()
         finally:
             self._sock.close()
+            self._piece = None
+            if isinstance(self._pieces, Generator):
+                self._pieces.close()  # and with it the file that it stands in, which would wait for the collector
 
     def stop(self) -> None:
         """Send no more: the connection is gone."""
