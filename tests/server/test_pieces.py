@@ -114,32 +114,32 @@ def test_requests_that_follow_at_once_are_answered_in_turn(files: list[Path]) ->
 
 def test_a_reader_who_goes_leaves_nothing_open(files: list[Path]) -> None:
     """Also while nobody collects garbage."""
-    process = psutil.Process()
     gc.disable()
     try:
         with served(answering(files)) as port:
-            with httpx.Client(timeout=60) as client:  # what is opened once is open then
-                client.get(f"http://127.0.0.1:{port}/")
-            before = process.num_fds()
             for _ in range(5):
                 sock = asking(port)
                 sock.recv(1000)
                 sock.close()
-            wait_until(lambda: process.num_fds() <= before)
+            wait_until(lambda: not held(files, port))
+            assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).content == whole(files)
     finally:
         gc.enable()
-    with served(answering(files)) as port, httpx.Client(timeout=60) as client:
-        assert client.get(f"http://127.0.0.1:{port}/").content == whole(files)
+
+
+def held(files: list[Path], port: int) -> list[object]:
+    """What this process has open of the files, and of connections to a port of its own."""
+    process = psutil.Process()
+    sockets = [one for one in process.net_connections("tcp") if one.laddr.port == port and one.raddr]
+    paths = {str(path) for path in files}
+    return [*sockets, *(one for one in process.open_files() if one.path in paths)]
 
 
 def test_a_reader_who_takes_nothing_is_sent_away(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "STALL_S", 1.0)
-    process = psutil.Process()
-    with served(answering(files)) as port:
-        before = process.num_fds()
-        with asking(port):
-            wait_until(lambda: process.num_fds() > before + 1)  # of the server's side, beside our own
-            wait_until(lambda: process.num_fds() <= before + 1)
+    with served(answering(files)) as port, asking(port):
+        wait_until(lambda: bool(held(files, port)))
+        wait_until(lambda: not held(files, port))
 
 
 @pytest.mark.parametrize("size", [9, 10_000_000], ids=["fewer", "more"])
