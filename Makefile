@@ -21,7 +21,7 @@ lab: $(STAMPS)/install ## Open the quick start in JupyterLab
 	$(BIN)/researchpacs --home build/lab lab notebooks/01-quick-start.ipynb
 
 test: $(STAMPS)/install $(STAMPS)/system ohif check docs ## All tests, two workers; what CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak"
 
 check: $(STAMPS)/install ## Lint, types, layers
 	$(BIN)/ruff check .

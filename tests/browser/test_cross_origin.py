@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 import researchpacs as rp
 from researchpacs.testing import small_ct
 
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 ASK = """async ([url, options]) => {
     try {

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "01-quick-start.ipynb"
 SPACING_MM = (2.0, 0.703125)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from researchpacs.viewer._bundle import compressed
 
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 SETUP = """
 import time

@@ -94,7 +94,7 @@ def servers() -> Iterator[Servers]:
         yield servers
 
 
-FORMS = ["in the home", pytest.param("scaled out", marks=pytest.mark.xdist_group("scaled out"))]
+FORMS = ["in the home", "scaled out"]
 """Where a catalog may lie: what is claimed of it holds in both places."""
 
 

@@ -202,7 +202,6 @@ def test_a_home_that_vanishes_is_told_and_one_s_own_goes_on(pacs: "rp._pacs.Pacs
     pacs.detach("other")
 
 
-@pytest.mark.xdist_group("scaled out")
 def test_catalogs_that_lie_elsewhere_stand_side_by_side(home: Path, tmp_path: Path, servers: Servers) -> None:
     places = []
     for number, place in enumerate((home, tmp_path / "other")):
@@ -290,7 +289,6 @@ def store(servers: Servers) -> Servers:
     return servers
 
 
-@pytest.mark.xdist_group("scaled out")
 def test_a_series_of_an_index_is_fetched_when_it_is_opened_and_once(
     pacs: "rp._pacs.Pacs", tmp_path: Path, store: Servers
 ) -> None:
@@ -311,7 +309,6 @@ def test_a_series_of_an_index_is_fetched_when_it_is_opened_and_once(
     assert len(cohort) == 1
 
 
-@pytest.mark.xdist_group("scaled out")
 def test_an_index_may_lie_in_a_store_itself(pacs: "rp._pacs.Pacs", tmp_path: Path, store: Servers) -> None:
     store.s3.upload_file(str(_index(tmp_path)), "open", "index.parquet")
     pacs.attach("one", f"{store.endpoint}/open/index.parquet")
@@ -328,7 +325,6 @@ def test_an_index_may_lie_in_a_store_itself(pacs: "rp._pacs.Pacs", tmp_path: Pat
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.xdist_group("scaled out")
 @pytest.mark.parametrize(
     ("changes", "error", "hint"),
     [

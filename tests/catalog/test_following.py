@@ -278,7 +278,6 @@ def test_housekeeping_changes_no_row_and_disturbs_no_reader(either, monkeypatch)
 
 
 # In the home: tests/faults/test_catalog_damage.py.
-@pytest.mark.xdist_group("scaled out")
 @pytest.mark.parametrize("loss", [Filled.spoil, Filled.lose_files], ids=lambda loss: loss.__name__)
 def test_a_lost_or_spoilt_catalog_is_made_anew_by_the_next_question(elsewhere, loss):
     elsewhere.take(slices(30))
@@ -291,7 +290,6 @@ def test_a_lost_or_spoilt_catalog_is_made_anew_by_the_next_question(elsewhere, l
     assert elsewhere.catalog.mended
 
 
-@pytest.mark.xdist_group("scaled out")
 @pytest.mark.parametrize("loss", [Filled.lose, Filled.lose_files], ids=lambda loss: loss.__name__)
 def test_what_is_lost_while_it_is_open_is_found_by_what_is_stored_next(elsewhere, loss):
     elsewhere.take(slices(30))

@@ -20,7 +20,6 @@ from researchpacs.testing import small_ct
 
 from .servers import ACCESS_KEY, BUCKET, PASSWORD, SECRET_KEY, Servers
 
-pytestmark = pytest.mark.xdist_group("scaled out")
 SECRETS = (PASSWORD, ACCESS_KEY, SECRET_KEY)
 
 

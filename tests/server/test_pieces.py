@@ -112,11 +112,12 @@ def test_requests_that_follow_at_once_are_answered_in_turn(files: list[Path]) ->
             assert read_slowly(sock, len(whole(files)), block=1 << 16) == whole(files)
 
 
-def test_a_reader_who_goes_leaves_nothing_open(files: list[Path]) -> None:
+@pytest.mark.parametrize("http", [Connection, H11Protocol], ids=["sendfile", "another server"])
+def test_a_reader_who_goes_leaves_nothing_open(files: list[Path], http: Any) -> None:
     """Also while nobody collects garbage."""
     gc.disable()
     try:
-        with served(answering(files)) as port:
+        with served(answering(files), http) as port:
             for _ in range(5):
                 sock = asking(port)
                 sock.recv(1000)

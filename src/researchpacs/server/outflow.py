@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import anyio.to_thread
 
@@ -61,8 +61,6 @@ class Outflow:
         finally:
             self._sock.close()
             self._piece = None
-            if isinstance(self._pieces, Generator):
-                self._pieces.close()  # and with it the file that it stands in, which would wait for the collector
 
     def stop(self) -> None:
         """Send no more: the connection is gone."""

@@ -6,7 +6,7 @@ that was declared; anything else, and every other server, gets the bytes in bloc
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -55,6 +55,13 @@ class PiecesResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        try:
+            await self._send(scope, receive, send)
+        finally:
+            if isinstance(self._pieces, Generator):
+                self._pieces.close()  # and with it the file that it stands in, which would wait for the collector
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         if EXTENSION not in scope.get("extensions", {}):
             await super().__call__(scope, receive, send)
             return

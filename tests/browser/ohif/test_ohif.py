@@ -24,7 +24,7 @@ from scipy.ndimage import map_coordinates
 import researchpacs as rp
 from researchpacs.server.auth import User, hash_password, write_user
 
-pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "correct horse"

@@ -15,7 +15,7 @@ from researchpacs.server.auth import User, hash_password, read_users, write_user
 
 from .conftest import PASSWORD, Victim, as_file, serving
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.server
 
 ROLES = ("read", "write", "admin")
 ODD_METHODS = ("HEAD", "OPTIONS", "PATCH", "TRACE", "PROPFIND", "get", "gEt", "POST ", "DELETE")

@@ -22,7 +22,7 @@ from researchpacs.archive._dimse._contexts import ECHO
 
 from .conftest import AET, STOW, Victim, as_file, serving, stow_body
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.server
 
 SEED = 11
 # The deadlines of a real server are half a minute and more, which no test waits for.
@@ -197,9 +197,7 @@ def test_whoever_stops_half_way_or_drips_is_cut_off(impatient: Victim) -> None:
 
 
 def test_whoever_takes_no_answer_is_cut_off(impatient: Victim) -> None:
-    body = stow_body(as_file(77, size=1_024))
-    assert impatient.http.post("/dicom-web/studies", content=body, headers=STOW).status_code == 200
-    one = impatient.http.get("/instances").json()[0]
+    one = _stored(impatient)
     request = f"GET /instances/{one}/file HTTP/1.1\r\nHost: x\r\nAuthorization: {impatient.authorization()}\r\n\r\n"
     with ExitStack() as held:
         for _ in range(20):
@@ -213,7 +211,7 @@ def test_whoever_takes_no_answer_is_cut_off(impatient: Victim) -> None:
 
 
 def test_a_slow_reader_who_gets_on_is_served_to_the_end(impatient: Victim) -> None:
-    one = impatient.http.get("/instances").json()[0]
+    one = _stored(impatient)
     size = impatient.http.get(f"/instances/{one}").json()["FileSize"]
     head = f"GET /instances/{one}/file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     request = f"{head}Authorization: {impatient.authorization()}\r\n\r\n"
@@ -226,6 +224,13 @@ def test_a_slow_reader_who_gets_on_is_served_to_the_end(impatient: Victim) -> No
             taken += len(got)
             time.sleep(0.1)
     assert taken > size
+
+
+def _stored(victim: Victim) -> str:
+    """The name of an instance of two megabytes."""
+    body = stow_body(as_file(77, size=1_024))
+    assert victim.http.post("/dicom-web/studies", content=body, headers=STOW).status_code == 200
+    return str(victim.http.get("/instances").json()[0])
 
 
 def _open_files(victim: Victim) -> int:

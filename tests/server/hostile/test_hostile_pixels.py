@@ -13,7 +13,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from .conftest import Victim, as_file
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.server
 
 MB = 1 << 20
 

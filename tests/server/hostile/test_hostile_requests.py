@@ -19,7 +19,7 @@ from researchpacs.server.auth import Access
 
 from .conftest import STOW, Victim, as_file
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.server
 
 COUNT = 1_000 if os.environ.get("RESEARCHPACS_SOAK") else 400
 

@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from .conftest import BOUNDARY, MOST_MB, STOW, Victim, as_file, stow_body
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.server
 
 MB = 1 << 20
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
