@@ -20,7 +20,6 @@ from researchpacs.archive._conflicts import Conflict, conflicts_in, note_conflic
 from researchpacs.archive._content import OTHER
 from researchpacs.archive._labels import LabelChange
 from researchpacs.archive._remote_address import Address
-from researchpacs.archive._remote_cache import ByteCache
 from researchpacs.archive._remote_frames import forget_frames, name_in, server_of
 from researchpacs.archive._remote_instance import Seen, seen_of
 from researchpacs.archive._remote_labels import RemoteLabels
@@ -37,6 +36,7 @@ from researchpacs.errors import (
     UnsupportedError,
 )
 from researchpacs.model import Changes, Find, Incoming, Level, Location, Outcome, Row
+from researchpacs.storage.byte_cache import ByteCache
 from researchpacs.storage.durable import sync_directory, sync_file
 from researchpacs.storage.home import Home
 
@@ -74,7 +74,7 @@ class RemoteArchive:
         self._one = threading.RLock()
         self._file_lock = FileLock(home.path / "remote.lock", thread_local=False)
         self._labels = RemoteLabels(self._seen.ledger, self._server)
-        self._headers = ByteCache(_HEADER_BYTES)
+        self._headers: ByteCache[bytes] = ByteCache(_HEADER_BYTES)
         self._looked = self._listed = self._labels_seen = float("-inf")
 
     # -- in -----------------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class RemoteArchive:
         return found, refused, gone
 
     def _keep_header(self, one: Seen) -> bytes:
-        self._headers.put(f"{one.name}#{one.version}", one.header)
+        self._headers.put(f"{one.name}#{one.version}", one.header, len(one.header))
         return one.header
 
     # -- keep ---------------------------------------------------------------------------------------------------------

@@ -10,18 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from researchpacs.archive._remote_address import Address, address_of, credentials_of
-from researchpacs.archive._remote_cache import ByteCache
 from researchpacs.archive._remote_server import Server
 from researchpacs.dicom.encapsulation import frame_ranges
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.dicom.scan import scan
 from researchpacs.errors import NotFoundError, PixelDataError, RemoteError
 from researchpacs.model import Location
+from researchpacs.storage.frame_cache import frames as _frames
 
-__all__ = ["RemoteFrame", "forget_frames", "name_in", "read_frame", "server_of"]
-
-CACHE_BYTES = 128 << 20
-"""Frames held by one process."""
+__all__ = ["RemoteFrame", "forget_frames", "name_in", "read_frame", "read_header", "server_of"]
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -29,7 +26,6 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 _guard = threading.Lock()
 _servers: dict[tuple[object, ...], Server] = {}
-_frames = ByteCache(CACHE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +94,20 @@ def read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFra
         raise type(error)(message) from None
 
 
+def read_header(location: Location) -> bytes:
+    """Read the file of an instance up to its pixel data over HTTP; errors as for `read_frame`."""
+    name = ("header", location.url, location.path)
+    held = _frames.get(name)
+    if isinstance(held, bytes):
+        return held
+    with tempfile.TemporaryFile() as file:
+        server_of(address_of(location.url or "")).retrieve(name_in(location), file)
+        file.seek(0)
+        header = _read(file, 0, scan(file).header_length)
+    _frames.put(name, header, len(header))
+    return header
+
+
 def _read_frame(location: Location, index: int, layout: PixelLayout) -> RemoteFrame:
     server = server_of(address_of(location.url or ""))
     held = _held(location, index)
@@ -126,7 +136,7 @@ def _from_whole_file(file: BinaryIO, location: Location, index: int, layout: Pix
         return RemoteFrame(_read(file, 0, size), syntax, is_whole_file=True)
     if index >= len(ranges):
         raise PixelDataError(f"frame {index} is not in the file that the server sent, which has {len(ranges)}")
-    room = CACHE_BYTES // 2 - ranges[index][1]
+    room = _frames.limit // 2 - ranges[index][1]
     for other in (*range(index + 1, len(ranges)), *range(index)):
         room -= ranges[other][1]
         if room < 0:
@@ -141,15 +151,16 @@ def _read(file: BinaryIO, offset: int, length: int) -> bytes:
 
 
 def _held(location: Location, index: int) -> RemoteFrame | None:
-    held = _frames.get((location.url, location.path, index))
-    if held is None:
+    held = _frames.get(("sent", location.url, location.path, index))
+    if not isinstance(held, bytes):
         return None
     syntax, _, data = held.partition(b"\0")
     return RemoteFrame(data, syntax.decode(), is_whole_file=False)
 
 
 def _hold(location: Location, index: int, data: bytes, syntax: str) -> RemoteFrame:
-    _frames.put((location.url, location.path, index), syntax.encode() + b"\0" + data)
+    held = syntax.encode() + b"\0" + data
+    _frames.put(("sent", location.url, location.path, index), held, len(held))
     return RemoteFrame(data, syntax, is_whole_file=False)
 
 
