@@ -224,6 +224,15 @@ def test_leaving_early_stops_the_workers(tmp_path: Path, tmp: Path) -> None:
     assert not _children()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Interrupts raise, also where this runs in the background of a shell, which lets them be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_what_has_been_checked_and_a_second_one_does_not(home: Path) -> None:
     opened = Home.open(home)
     archive = EmbeddedArchive(opened)
