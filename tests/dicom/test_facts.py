@@ -43,7 +43,7 @@ def whole_frames(ds, found, data):
         ranges, problems = frame_ranges(read, found.header_length, found.size, layout), []
     except PixelDataError:
         ranges, problems = None, [layout.pixel_keyword]
-    if "ModalityLUTSequence" in ds:
+    if layout.table_bits == 0:
         problems.append("ModalityLUTSequence")
     return frames_of(ds, layout, ranges), problems
 

@@ -59,6 +59,7 @@ __all__ = [
     "open_archive",
     "open_remote",
     "read_remote_frame",
+    "read_remote_header",
     "restore",
 ]
 
@@ -199,3 +200,10 @@ def read_remote_frame(location: Location, index: int, layout: "PixelLayout") -> 
     from researchpacs.archive._remote_frames import read_frame
 
     return read_frame(location, index, layout)
+
+
+def read_remote_header(location: Location) -> bytes:
+    """Read an instance whose location has a URL up to its pixel data, in any process."""
+    from researchpacs.archive._remote_frames import read_header
+
+    return read_header(location)

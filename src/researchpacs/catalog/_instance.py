@@ -177,8 +177,9 @@ def _add_frames(rows: InstanceRows, archive: Archive, stored: Stored, ds: Datase
             )
     except PixelDataError:
         rows.note(layout.pixel_keyword, "does not hold the frames that the header declares")
-    if "ModalityLUTSequence" in ds:
-        rows.note("ModalityLUTSequence", "is not applied: volumes open with their stored values only")
+    if layout.table_bits == 0:
+        table = "RedPaletteColorLookupTableDescriptor" if layout.is_palette else "ModalityLUTSequence"
+        rows.note(table, "is no look-up table: volumes open with their stored values only")
     rows.frames = [_frame_row(rows.instance, frame) for frame in frames_of(ds, layout, ranges)]
     rows.instance["frame_count"] = len(rows.frames)
 

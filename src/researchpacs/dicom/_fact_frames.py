@@ -22,6 +22,7 @@ _SHARED = (
     frozenset(
         """
     ImageOrientationPatient PixelSpacing RescaleSlope RescaleIntercept DoseGridScaling ModalityLUTSequence
+    RedPaletteColorLookupTableDescriptor
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation FloatPixelData DoubleFloatPixelData
     """.split()  # noqa: SIM905 - a table of words reads better than quotes
@@ -44,13 +45,14 @@ class Entry(Protocol):
     text: str
 
 
-def frame_problems(layout: PixelLayout, *, misfit: bool, has_table: bool) -> Problems:
+def frame_problems(layout: PixelLayout, *, misfit: bool) -> Problems:
     """Say what is odd about the frames of an instance."""
     problems = []
     if misfit:
         problems.append((layout.pixel_keyword, "does not hold the frames that the header declares"))
-    if has_table:
-        problems.append(("ModalityLUTSequence", "is not applied: volumes open with their stored values only"))
+    if layout.table_bits == 0:
+        table = "RedPaletteColorLookupTableDescriptor" if layout.is_palette else "ModalityLUTSequence"
+        problems.append((table, "is no look-up table: volumes open with their stored values only"))
     return problems
 
 
@@ -110,9 +112,7 @@ class FrameReader:
             alike.traits,
             self._timing(names, entries),
         )
-        return pack([frame], number), frame_problems(
-            alike.layout, misfit=misfit, has_table="ModalityLUTSequence" in names
-        )
+        return pack([frame], number), frame_problems(alike.layout, misfit=misfit)
 
     def _timing(self, names: dict[str, int], entries: Sequence[Entry]) -> Timing:
         """When the instance was taken; most tell it in the same few words as their neighbours."""
@@ -149,7 +149,7 @@ def _all_frames(found: Scan, tags: dict[str, Any], number: int | None, read: Rea
     if layout is None:
         return _NO_FRAMES, []
     ranges, misfit = _ranges(found, layout, read)
-    problems = frame_problems(layout, misfit=misfit, has_table="ModalityLUTSequence" in tags)
+    problems = frame_problems(layout, misfit=misfit)
     header: HeaderLike = tags
     if is_mosaic(tags):  # where its slices are is told in bytes that the tags leave out
         data = read(0, found.header_length)

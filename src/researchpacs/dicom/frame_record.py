@@ -43,7 +43,7 @@ _INTEGERS = frozenset(
     | {_TRAITS}
 )
 _LARGEST = 2**63
-_VERSION = 2
+_VERSION = 3
 """Of what is known of a frame; what an older version kept has to be read from the file again."""
 
 

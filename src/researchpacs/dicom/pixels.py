@@ -47,6 +47,14 @@ class PixelLayout:
     """PixelData, FloatPixelData or DoubleFloatPixelData."""
     high_bit: int | None = None
     """High Bit where it is not Bits Stored - 1, as the Standard has demanded since it retired other values."""
+    table_bits: int | None = None
+    """Bits of what stored values are looked up as: the palette's colours, or the Modality LUT's entries; 0 where the
+    table does not tell them, None where there is no table."""
+
+    @property
+    def is_palette(self) -> bool:
+        """Whether stored values are indices of colours."""
+        return self.photometric_interpretation == "PALETTE COLOR"
 
     @property
     def highest_bit(self) -> int:
@@ -99,6 +107,7 @@ def layout_of(ds: "Dataset | Mapping[str, Any]", transfer_syntax_uid: str) -> Pi
         number_of_frames=_number_of_frames(ds),
         pixel_keyword=_pixel_keyword(ds, bits_allocated),
         high_bit=None if high_bit is None or high_bit == bits_stored - 1 else high_bit,
+        table_bits=_table_bits(ds),
     )
 
 
@@ -235,6 +244,21 @@ def _number(ds: "Dataset | Mapping[str, Any]", keyword: str) -> int | None:
         return int(value)
     except (TypeError, ValueError):
         return None
+
+
+def _table_bits(ds: "Dataset | Mapping[str, Any]") -> int | None:
+    """Read how wide the entries of the image's table are, from its descriptor (PS3.3 C.7.6.3.1.5, C.11.1.1)."""
+    from researchpacs.dicom.attributes import items_of, numbers_of
+
+    descriptor: tuple[float, ...] | None
+    if ds.get("PhotometricInterpretation") == "PALETTE COLOR":
+        descriptor = numbers_of(ds, "RedPaletteColorLookupTableDescriptor", 3)
+    elif "ModalityLUTSequence" in ds:
+        items = items_of(ds, "ModalityLUTSequence")
+        descriptor = numbers_of(items[0], "LUTDescriptor", 3) if items else None
+    else:
+        return None
+    return int(descriptor[2]) if descriptor is not None and 1 <= descriptor[2] <= 16 else 0
 
 
 def _number_of_frames(ds: "Dataset | Mapping[str, Any]") -> int:

@@ -8,11 +8,18 @@ from researchpacs.dicom.pixels import PixelLayout, stored_dtype
 from researchpacs.errors import PixelDataError, UnsupportedError
 from researchpacs.model import Frame
 
-__all__ = ["require_known_values", "rescaled_dtype", "stored_range", "values_dtype"]
+__all__ = ["colours_of", "require_known_values", "rescaled_dtype", "stored_range", "values_dtype"]
+
+
+def colours_of(layout: PixelLayout, *, rescale: bool) -> tuple[int, ...]:
+    """Give the sizes that follow (rows, columns): 3 for colour, by a palette only where it is looked up."""
+    return (3,) if rescale and layout.is_palette else layout.frame_shape[2:]
 
 
 def values_dtype(uid: str, frames: Sequence[Frame], *, rescale: bool) -> np.dtype[np.generic]:
     """Give the type of a volume of frames; colour and single bits have nothing to rescale.
+
+    Colours by a palette have as many bits as the palette has.
 
     Raises
     ------
@@ -27,6 +34,8 @@ def values_dtype(uid: str, frames: Sequence[Frame], *, rescale: bool) -> np.dtyp
         raise PixelDataError(f"series ...{uid[-8:]} describes pixels that cannot be: {error}") from None
     if not rescale or any(layout.samples_per_pixel > 1 or layout.bits_allocated == 1 for layout in layouts):
         return np.result_type(*map(stored_dtype, layouts))
+    if any(layout.is_palette for layout in layouts):
+        return np.dtype(np.uint8 if max(layout.table_bits or 0 for layout in layouts) <= 8 else np.uint16)
     return rescaled_dtype(frames)
 
 
@@ -34,12 +43,15 @@ def rescaled_dtype(frames: Iterable[Frame]) -> np.dtype[np.generic]:
     """Give the type that holds every rescaled value.
 
     Integral slopes and intercepts keep int16, int32 where that is needed, int64 where 32 stored bits need it; all
-    others give float32, double float pixels float64.
+    others give float32, double float pixels float64. A Modality LUT gives unsigned integers.
     """
     low, high = 0, 0
     for layout, slope, intercept in {(u.layout, u.rescale_slope, u.rescale_intercept) for u in frames}:
         if layout.pixel_keyword == "DoubleFloatPixelData":
             return np.dtype(np.float64)
+        if layout.table_bits:
+            high = max(high, (1 << layout.table_bits) - 1)
+            continue
         if layout.pixel_keyword != "PixelData" or not (slope.is_integer() and intercept.is_integer()):
             return np.dtype(np.float32)
         ends = [value * int(slope) + int(intercept) for value in stored_range(layout)]
@@ -62,27 +74,37 @@ def require_known_values(uid: str, frames: Sequence[Frame], attributes: Mapping[
     Raises
     ------
     UnsupportedError
-        A palette or a Modality LUT; mosaics that do not tell where their slices are.
+        Mosaics that do not tell where their slices are.
     PixelDataError
-        A slope that is none.
+        A slope that is none, a palette or a Modality LUT that is none.
     """
     series = f"series ...{uid[-8:]}"
-    if any(frame.layout.photometric_interpretation == "PALETTE COLOR" for frame in frames) and rescale:
-        raise UnsupportedError(
-            f"{series} is in colour by a palette, which comes with a later version; rescale=False gives its indices"
-        )
     if any("MOSAIC" in frame.traits.image_type.split("\\") and frame.traits.tiles is None for frame in frames):
         raise UnsupportedError(
             f"{series} holds mosaics, many slices tiled in one image, that do not tell how their slices lie"
         )
-    if rescale and "ModalityLUTSequence" in attributes:
-        raise UnsupportedError(
-            f"{series} maps its values by a table (Modality LUT), which comes with a later version; "
+    if not rescale:
+        return
+    _require_known_tables(series, frames, attributes)
+    numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames if u.layout.table_bits is None])
+    if len(numbers) and (not np.isfinite(numbers).all() or not numbers[:, 0].all()):
+        raise PixelDataError(
+            f"{series} has slices whose RescaleSlope or RescaleIntercept is zero or not a number; "
             "rescale=False gives the stored values"
         )
-    numbers = np.array([(u.rescale_slope, u.rescale_intercept) for u in frames])
-    if rescale and (not np.isfinite(numbers).all() or not numbers[:, 0].all()):
+
+
+def _require_known_tables(series: str, frames: Sequence[Frame], attributes: Mapping[str, object]) -> None:
+    bits = {frame.layout.table_bits for frame in frames}
+    palettes = {frame.layout.is_palette for frame in frames}
+    if 0 in bits or (bits == {None} and (True in palettes or "ModalityLUTSequence" in attributes)):
+        table = "palette" if True in palettes else "Modality LUT"
         raise PixelDataError(
-            f"{series} has slices whose RescaleSlope or RescaleIntercept is zero, not a number, or a table; "
+            f"{series} maps its values by a table ({table}) whose descriptor cannot be read; "
+            "rescale=False gives the stored values"
+        )
+    if len(palettes) > 1 or (True in palettes and len(bits) > 1) or (None in bits and bits != {None}):
+        raise PixelDataError(
+            f"{series} maps its values by tables in some frames only, or by palettes of different depth; "
             "rescale=False gives the stored values"
         )

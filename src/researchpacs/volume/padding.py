@@ -32,6 +32,8 @@ def padding_range(
     value, limit = attributes.get("PixelPaddingValue"), attributes.get("PixelPaddingRangeLimit")
     if not isinstance(value, int | float):
         return None
+    if rescale and any(frame.layout.table_bits is not None for frame in frames):
+        return None
     layouts = {(frame.layout.pixel_representation, frame.layout.bits_allocated) for frame in frames}
     scales = {(frame.rescale_slope, frame.rescale_intercept) for frame in frames} if rescale else {(1.0, 0.0)}
     if len(layouts) != 1 or len(scales) != 1:

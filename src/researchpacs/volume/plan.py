@@ -11,7 +11,8 @@ from researchpacs.dicom.stacks import Dimension, Part, geometry_of, rank_of, spl
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume._attributes import attributes_of, describe, text
-from researchpacs.volume._layouts import require_known_values, values_dtype
+from researchpacs.volume._labels import Label, frame_labels, stack_labels
+from researchpacs.volume._layouts import colours_of, require_known_values, values_dtype
 from researchpacs.volume._refusal import refusal, refusal_of_parts
 
 __all__ = ["Plan", "plan", "plan_of_frames", "plans"]
@@ -49,6 +50,8 @@ class Plan:
     """Whether the stack is resampled onto a regular grid with right angles once it is there."""
     attrs: Mapping[str, object]
     """Of the DataArray."""
+    labels: tuple[Label, ...] = ()
+    """What else is known of its stacks, or of frames one by one."""
 
 
 def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> Plan:
@@ -68,7 +71,7 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     GeometryError
         The frames are not one uniform volume; has the reasons and the slices to blame.
     UnsupportedError
-        Palettes and Modality LUTs.
+        Mosaics that do not tell how their slices lie.
     PixelDataError
         The header describes pixels that cannot be.
     InvalidInputError
@@ -115,7 +118,11 @@ def plan_of_frames(series: SeriesSource, *, rescale: bool = True) -> Plan:
     rows, columns, *_ = next(iter(sizes))
     geometry = Geometry((), (len(given), rows, columns), (None, None, None), None)
     planned = _planned(series, given, Part(geometry, tuple(order), (), {}), "keep", rescale=rescale)
-    return replace(planned, attrs={**planned.attrs, "history": ("opened: frames one by one",)})
+    return replace(
+        planned,
+        attrs={**planned.attrs, "history": ("opened: frames one by one",)},
+        labels=frame_labels(planned.frames, attributes_of(series).maps[-1]),
+    )
 
 
 def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregular: str, *, rescale: bool) -> Plan:
@@ -130,7 +137,7 @@ def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregu
     frames = tuple(given[k] for k in part.order)
     require_known_values(series.uid, frames, attributes, rescale=rescale)
     told = frames[0].traits.frame_of_reference_uid or text(attributes, "FrameOfReferenceUID")
-    colour = frames[0].layout.frame_shape[2:]
+    colour = colours_of(frames[0].layout, rescale=rescale)
     affine, offsets = _placed(part, frames)
     return Plan(
         series_uid=series.uid,
@@ -145,7 +152,8 @@ def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregu
         dtype=values_dtype(series.uid, frames, rescale=rescale).str,
         rescale=rescale,
         repair=is_repaired,
-        attrs=describe(series.uid, attributes, frames, geometry, rescale=rescale),
+        attrs=describe(series.uid, attributes, frames, geometry, given, rescale=rescale),
+        labels=stack_labels(frames, part.dimensions, 1 if part.tiles is not None else geometry.shape[0]),
     )
 
 

@@ -41,7 +41,7 @@ def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: b
     PixelDataError
         Pixels cannot be read or decoded.
     UnsupportedError
-        Palettes, Modality LUTs.
+        Mosaics that do not tell how their slices lie.
     """
     planned = plan(series, on_irregular=on_irregular, rescale=rescale)
     pieces = slices_of(planned, series)
