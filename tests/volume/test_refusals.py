@@ -100,12 +100,14 @@ def test_a_policy_that_does_not_exist_is_refused(make_series):
         read_volume(make_series(heights(0, 2, 4)), on_irregular="ignore")
 
 
-def test_palettes_are_refused(make_series):
+def test_a_palette_that_is_missing_is_refused(make_series):
     def paint(_, ds):
         ds.PhotometricInterpretation = "PALETTE COLOR"
 
-    with pytest.raises(UnsupportedError, match="palette"):
-        open_volume(make_series(heights(0, 2), each=paint))
+    series = make_series(heights(0, 2), each=paint)
+    with pytest.raises(PixelDataError, match="palette"):
+        open_volume(series)
+    assert read_volume(series, rescale=False).shape == (2, 5, 6)
 
 
 def test_mosaics_that_do_not_tell_where_their_slices_are_are_refused(make_series):
@@ -116,15 +118,15 @@ def test_mosaics_that_do_not_tell_where_their_slices_are_are_refused(make_series
         open_volume(make_series(heights(0, 2), each=tile))
 
 
-def test_a_modality_lut_is_not_passed_over(make_series):
+def test_a_modality_lut_without_a_descriptor_is_not_passed_over(make_series):
     def tabulate(_, ds):
         table = Dataset()
-        table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [2, 0, 16], "US", b"\0\0d\0"
+        table.ModalityLUTType, table.LUTData = "US", b"\0\0d\0"
         ds.ModalityLUTSequence = [table]
         del ds.RescaleSlope, ds.RescaleIntercept
 
     series = make_series(heights(0, 2), each=tabulate)
-    with pytest.raises(UnsupportedError, match="Modality LUT"):
+    with pytest.raises(PixelDataError, match="Modality LUT"):
         open_volume(series)
     assert read_volume(series, rescale=False).shape == (2, 5, 6)
 
@@ -203,7 +205,7 @@ def test_a_file_that_may_not_be_read(make_series, monkeypatch):
     def forbid(*_):
         raise PermissionError(13, "Permission denied", str(series.paths[0]))
 
-    monkeypatch.setattr("researchpacs.volume._slices.FileIO", forbid)  # root may read everything
+    monkeypatch.setattr("researchpacs.volume._source.FileIO", forbid)  # root may read everything
     with pytest.raises(AccessError, match="may not be read") as caught:
         read_volume(series)
     assert caught.value.__cause__ is None

@@ -21,7 +21,7 @@ def _limit_bytes() -> int:
     if not told:
         return _DEFAULT_MB << 20
     if not told.isdecimal() or int(told) > _MOST_MB:
-        raise InvalidInputError(f"{_VARIABLE}={told!r}: expected megabytes, from 0 to {_MOST_MB}; set that, or unset it")
+        raise InvalidInputError(f"{_VARIABLE}={told!r}: expected megabytes, at most {_MOST_MB}; set that, or unset it")
     return int(told) << 20
 
 

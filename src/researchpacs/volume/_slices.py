@@ -3,7 +3,6 @@
 A `Slice` is what a dask task carries: plain, picklable data; never an open file, a dataset or a connection.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,14 +12,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from researchpacs.dicom.mosaics import tile_layout
 from researchpacs.dicom.pixels import PixelLayout, decode_frame, decode_instance, stored_dtype
-from researchpacs.errors import AccessError, ConflictError, NotFoundError, PixelDataError
-from researchpacs.model import Location, SeriesSource
+from researchpacs.dicom.tables import TABLE_KEYWORDS, table_of
+from researchpacs.dicom.values import reading_quietly
+from researchpacs.errors import PixelDataError
+from researchpacs.model import Frame, Location, SeriesSource
+from researchpacs.storage.frame_cache import frames as _held
+from researchpacs.volume._layouts import colours_of
+from researchpacs.volume._source import opened, read_into
+from researchpacs.volume._strips import Window, read_window
 from researchpacs.volume.plan import Plan
 
-__all__ = ["Slice", "fill", "frame_shape", "slices_of"]
+__all__ = ["Slice", "fill", "fill_window", "frame_shape", "slices_of"]
 
 LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 """Implicit and Explicit VR Little Endian: pixels stand in the file as they stand in memory here."""
@@ -39,6 +45,9 @@ class Slice:
     intercept: float
     tiles: tuple[int, ...] | None = None
     """Of a mosaic: the tile of each slice, row by row from the top left."""
+    table: bool = False
+    """Whether values are looked up, in the palette or the Modality LUT of the instance."""
+    series_uid: str = ""
 
 
 def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
@@ -47,6 +56,11 @@ def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
     located = dict(zip(uids, series.locate(uids), strict=True))
     colour = len(planned.frames) > 0 and planned.frames[0].layout.samples_per_pixel > 1
     rescale = planned.rescale and not colour
+
+    def scale(frame: Frame) -> tuple[float, float]:
+        is_scaled = rescale and frame.layout.table_bits is None
+        return (frame.rescale_slope, frame.rescale_intercept) if is_scaled else (1.0, 0.0)
+
     return tuple(
         Slice(
             location=located[frame.sop_uid],
@@ -54,9 +68,11 @@ def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
             byte_offset=frame.byte_offset,
             byte_length=frame.byte_length,
             layout=frame.layout,
-            slope=frame.rescale_slope if rescale else 1.0,
-            intercept=frame.rescale_intercept if rescale else 0.0,
+            slope=scale(frame)[0],
+            intercept=scale(frame)[1],
             tiles=planned.tiles,
+            table=rescale and frame.layout.table_bits is not None,
+            series_uid=planned.series_uid,
         )
         for frame in planned.frames
     )
@@ -65,7 +81,7 @@ def slices_of(planned: Plan, series: SeriesSource) -> tuple[Slice, ...]:
 def frame_shape(piece: Slice) -> tuple[int, ...]:
     """Tell what `fill` fills: (rows, columns), of colour (rows, columns, 3), of a mosaic (slices, rows, columns)."""
     if piece.tiles is None:
-        return piece.layout.frame_shape
+        return (*piece.layout.frame_shape[:2], *colours_of(piece.layout, rescale=piece.table))
     tile = tile_layout(piece.layout, len(piece.tiles))
     return (len(piece.tiles), tile.rows, tile.columns)
 
@@ -93,26 +109,64 @@ def fill(piece: Slice, out: NDArray[Any]) -> None:
     RemoteError
         The server that has it does not answer.
     """
-    if piece.location.url is not None:
-        piece, data = _fetched(piece)
-        opened: AbstractContextManager[FileIO | BytesIO] = BytesIO(data)
-    else:
-        opened = _opened(piece.location)
-    with opened as file:
-        stored = _read_array(file, piece, out) if _stands_as_in_memory(piece) else _decode(file, piece)
+    place, source = _found(piece)
+    with source as file:
+        if _stands_as_in_memory(place):
+            stored = _read_array(file, place, out)
+        else:
+            stored = _looked_up(_decode(file, place), file, piece)
     if piece.tiles is not None:
-        stored = _untiled(stored, piece.tiles, out)
+        stored = _untiled(stored, piece.tiles, out.shape[1:])
+    _settle(stored, piece, out)
+
+
+def fill_window(piece: Slice, out: NDArray[Any], rows: slice, columns: slice) -> None:
+    """Read a part of one frame into `out`; errors are those of `fill`.
+
+    Of uncompressed files that part is read. Compressed frames are decoded whole, and held by the process's frame cache
+    for other parts and later calls.
+
+    Parameters
+    ----------
+    piece
+        What to read.
+    out
+        As `frame_shape` tells, with the rows and columns of the part.
+    rows, columns
+        Of the frame, of a mosaic those of each slice; start and stop, without a step.
+    """
+    place, source = _found(piece)
+    with source as file:
+        if isinstance(file, FileIO) and _stands_as_in_memory(place):
+            stored = _read_part(file, place, rows, columns)
+        elif piece.tiles is None:
+            stored = _looked_up(_decode_once(file, place, piece)[rows, columns], file, piece)
+        else:
+            whole = _untiled(_decode_once(file, place, piece), piece.tiles, frame_shape(piece)[1:])
+            stored = whole[:, rows, columns]
+    _settle(stored, piece, out)
+
+
+def _settle(stored: NDArray[Any], piece: Slice, out: NDArray[Any]) -> None:
     if stored.shape != out.shape:
         raise PixelDataError(f"{_name(piece)} decoded to {stored.shape} pixels; expected {out.shape}")
     _rescale(stored, piece, out)
 
 
-def _untiled(image: NDArray[Any], tiles: tuple[int, ...], out: NDArray[Any]) -> NDArray[Any]:
-    """Cut a mosaic, (rows, columns), into its slices."""
-    rows, columns = out.shape[1:]
+def _untiled(image: NDArray[Any], tiles: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Cut a mosaic, (rows, columns), into its slices of a shape."""
+    rows, columns = shape
     across = image.shape[1] // columns
     cut = [image[t // across * rows :, t % across * columns :][:rows, :columns] for t in tiles]
     return np.stack(cut)
+
+
+def _found(piece: Slice) -> tuple[Slice, AbstractContextManager[FileIO | BytesIO]]:
+    """Give the bytes of a frame, and where in them it is."""
+    if piece.location.url is None:
+        return piece, opened(piece.location, _name(piece))
+    place, data = _fetched(piece)
+    return place, BytesIO(data)
 
 
 def _fetched(piece: Slice) -> tuple[Slice, bytes]:
@@ -129,31 +183,33 @@ def _fetched(piece: Slice) -> tuple[Slice, bytes]:
     ), frame.data
 
 
+def _header(file: FileIO | BytesIO, piece: Slice) -> bytes:
+    """Read an instance up to its pixel data."""
+    if piece.location.url is not None:
+        from researchpacs.archive import read_remote_header
+
+        return read_remote_header(piece.location)
+    header = bytearray(piece.location.header_length)
+    read_into(file, 0, memoryview(header), _name(piece))
+    return bytes(header)
+
+
+def _looked_up(stored: NDArray[Any], file: FileIO | BytesIO, piece: Slice) -> NDArray[Any]:
+    if not piece.table:
+        return stored
+    header = _header(file, piece)
+    with reading_quietly(), _naming(piece):
+        ds = dcmread(BytesIO(header), force=True, stop_before_pixels=True, specific_tags=list(TABLE_KEYWORDS))
+        return table_of(ds, piece.layout).apply(stored)
+
+
 @contextmanager
-def _opened(location: Location) -> Iterator[FileIO]:
-    """Open an instance's file and make sure that it is the file it was."""
-    name = f"instance ...{location.sop_uid[-8:]}"
-    # `from None`: the path may hold a name, and must not appear in a traceback.
+def _naming(piece: Slice) -> Iterator[None]:
+    """Say in an error whose pixels they are."""
     try:
-        file = FileIO(location.path)
-    except FileNotFoundError:
-        raise NotFoundError(
-            f"the file of {name} is gone; put it back, or delete the instance and ingest it again"
-        ) from None
-    except PermissionError:
-        raise AccessError(f"the file of {name} may not be read by this user") from None
-    except OSError as error:
-        raise PixelDataError(f"the file of {name} cannot be opened: {error.strerror}") from None
-    with file:
-        found = os.fstat(file.fileno())
-        if location.mtime_ns is not None and (found.st_size, found.st_mtime_ns) != (location.size, location.mtime_ns):
-            raise ConflictError(
-                f"the referenced file of {name} changed since it was ingested ({found.st_size} bytes, was "
-                f"{location.size}); delete the instance and ingest the file again"
-            )
-        if found.st_size != location.size:
-            raise PixelDataError(f"the file of {name} has {found.st_size} bytes; expected {location.size}: run verify")
-        yield file
+        yield
+    except PixelDataError as error:
+        raise PixelDataError(f"{_name(piece)}: {error}") from error
 
 
 def _stands_as_in_memory(piece: Slice) -> bool:
@@ -165,6 +221,7 @@ def _stands_as_in_memory(piece: Slice) -> bool:
         and layout.samples_per_pixel == 1
         and layout.bits_allocated >= 8
         and piece.tiles is None
+        and not piece.table
         and layout.highest_bit == layout.bits_stored - 1
         and sys.byteorder == "little"
     )
@@ -177,9 +234,26 @@ def _read_array(file: FileIO | BytesIO, piece: Slice, out: NDArray[Any]) -> NDAr
     pixels: NDArray[Any] = out.view(stored) if fits else np.empty(out.shape, stored)
     if piece.byte_length is not None and piece.byte_length < pixels.nbytes:
         raise PixelDataError(f"{_name(piece)} has {piece.byte_length} bytes of pixels; expected {pixels.nbytes}")
-    _read_into(file, piece.byte_offset or 0, pixels.data.cast("B"), piece)
+    read_into(file, piece.byte_offset or 0, pixels.data.cast("B"), _name(piece))
+    return _without_spare_bits(pixels, piece)
+
+
+def _read_part(file: FileIO, piece: Slice, rows: slice, columns: slice) -> NDArray[Any]:
+    """Read a part of uncompressed integers."""
+    layout = piece.layout
+    stored = stored_dtype(layout)
+    if piece.byte_length is not None and piece.byte_length < layout.rows * layout.columns * stored.itemsize:
+        raise PixelDataError(f"{_name(piece)} has {piece.byte_length} bytes of pixels; expected more: run verify")
+    window = read_window(
+        file, Window(piece.byte_offset or 0, layout.rows, layout.columns, rows, columns), stored,
+        name=_name(piece), is_ours=piece.location.mtime_ns is None,
+    )  # fmt: skip
+    return _without_spare_bits(window, piece)
+
+
+def _without_spare_bits(pixels: NDArray[Any], piece: Slice) -> NDArray[Any]:
     spare = piece.layout.bits_allocated - piece.layout.bits_stored
-    if spare and stored.kind == "u":
+    if spare and pixels.dtype.kind == "u":
         # Bits above Bits Stored may hold anything, such as an overlay (PS3.5 8.1.1).
         np.bitwise_and(pixels, pixels.dtype.type((1 << piece.layout.bits_stored) - 1), out=pixels)
     elif spare:
@@ -188,26 +262,33 @@ def _read_array(file: FileIO | BytesIO, piece: Slice, out: NDArray[Any]) -> NDAr
     return pixels
 
 
+def _decode_once(file: FileIO | BytesIO, place: Slice, piece: Slice) -> NDArray[Any]:
+    """Decode a frame, or take it from the cache; not to be written to."""
+    if place.layout.is_native:
+        return _decode(file, place)
+    at = piece.location
+    name = ("decoded", at.url, at.path, at.size, at.mtime_ns, piece.frame_index, place.layout)
+    held = _held.get(name)
+    if isinstance(held, np.ndarray):
+        return held
+    decoded = _decode(file, place)
+    decoded.flags.writeable = False
+    _held.put(name, decoded, decoded.nbytes)
+    return decoded
+
+
 def _decode(file: FileIO | BytesIO, piece: Slice) -> NDArray[Any]:
     if piece.byte_offset is None or piece.byte_length is None:
         whole = bytearray(piece.location.size)
-        _read_into(file, 0, memoryview(whole), piece)
-        return decode_instance(bytes(whole), piece.frame_index, piece.layout)
+        read_into(file, 0, memoryview(whole), _name(piece))
+        with _naming(piece):
+            return decode_instance(bytes(whole), piece.frame_index, piece.layout)
     if piece.byte_offset + piece.byte_length > piece.location.size:
         raise PixelDataError(f"{_name(piece)} is said to end beyond its file: run verify")
     data = bytearray(piece.byte_length)
-    _read_into(file, piece.byte_offset, memoryview(data), piece)
-    return decode_frame(memoryview(data), piece.layout)
-
-
-def _read_into(file: FileIO | BytesIO, offset: int, buffer: memoryview, piece: Slice) -> None:
-    done = 0
-    file.seek(offset)
-    while done < len(buffer):
-        count = file.readinto(buffer[done:])
-        if not count:
-            raise PixelDataError(f"{_name(piece)} ends after {done} of {len(buffer)} bytes: run verify")
-        done += count
+    read_into(file, piece.byte_offset, memoryview(data), _name(piece))
+    with _naming(piece):
+        return decode_frame(memoryview(data), piece.layout)
 
 
 def _rescale(stored: NDArray[Any], piece: Slice, out: NDArray[Any]) -> None:
@@ -241,4 +322,4 @@ def _require_fit(stored: NDArray[Any], slope: int, intercept: int, piece: Slice,
 
 
 def _name(piece: Slice) -> str:
-    return f"frame {piece.frame_index} of instance ...{piece.location.sop_uid[-8:]}"
+    return f"frame {piece.frame_index} of instance ...{piece.location.sop_uid[-8:]} in series {piece.series_uid}"

@@ -1,37 +1,21 @@
 """Open a series as lazy volumes: a dask graph made by hand, one task for each chunk, no pixel read."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice, product
-from typing import Any, Literal
+from typing import Literal
 
-import dask.array as da
-import numpy as np
 import xarray as xr
-from dask.highlevelgraph import HighLevelGraph
-from numpy.typing import NDArray
 
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import SeriesSource
 from researchpacs.volume._finished import finished
-from researchpacs.volume._slices import Slice, fill, frame_shape, slices_of
+from researchpacs.volume._lazy import lazy
+from researchpacs.volume._slices import slices_of
 from researchpacs.volume.frame import AXES
 from researchpacs.volume.plan import Plan, plan, plan_of_frames, plans
 
 __all__ = ["open_frames", "open_volume", "open_volumes"]
 
 Chunks = Literal["frame"] | int | Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What one task reads: some frames, one after another."""
-
-    slices: tuple[Slice, ...]
-    shape: tuple[int, ...]
-    """Of the chunk."""
-    dtype: str
 
 
 def open_volume(
@@ -67,8 +51,10 @@ def open_volume(
     ------
     GeometryError
         The frames are not one uniform stack, or several; `reasons` and `slices` say why.
+    PixelDataError
+        The header describes pixels, or a table for their values, that cannot be.
     UnsupportedError
-        Palettes, Modality LUTs.
+        Mosaics that do not tell how their slices lie.
 
     See Also
     --------
@@ -117,19 +103,18 @@ def open_frames(series: SeriesSource, *, rescale: bool = True) -> xr.DataArray:
     ------
     GeometryError
         The images differ in size, or there are none.
+    PixelDataError
+        The header describes pixels, or a table for their values, that cannot be.
     UnsupportedError
-        Palettes, Modality LUTs.
+        Mosaics that do not tell how their slices lie.
     """
     planned = plan_of_frames(series, rescale=rescale)
-    opened = finished(planned, _lazy(planned, slices_of(planned, series), 1))
+    opened = finished(planned, lazy(planned, slices_of(planned, series), {}))
     return opened.rename({"z": "frame", "y": "row", "x": "column"})
 
 
 def _opened(planned: Plan, series: SeriesSource, sizes: Mapping[str, int]) -> xr.DataArray:
-    leading = len(planned.dimensions)
-    data = _lazy(planned, slices_of(planned, series), min(sizes.get("z", 1), planned.shape[leading]))
-    in_plane = {leading + AXES.index(axis): size for axis, size in sizes.items() if axis != "z"}
-    return finished(planned, data.rechunk(in_plane) if in_plane else data)
+    return finished(planned, lazy(planned, slices_of(planned, series), sizes))
 
 
 def _as_sizes(chunks: Chunks) -> dict[str, int]:
@@ -146,46 +131,3 @@ def _as_sizes(chunks: Chunks) -> dict[str, int]:
     if not all(axis in AXES and isinstance(size, int) and size > 0 for axis, size in sizes.items()):
         raise InvalidInputError(f"chunks={chunks!r}: expected positive sizes of the axes z, y and x")
     return dict(sizes)
-
-
-def _lazy(planned: Plan, pieces: tuple[Slice, ...], depth: int) -> da.Array:
-    """Lay the frames out as tasks; the name is a hash of what they read, so equal volumes share results."""
-    leading = planned.shape[: len(planned.dimensions)]
-    count, *plane = planned.shape[len(leading) :]
-    # A mosaic has all slices in one frame, which is read as a whole.
-    depth = count if planned.tiles is not None else depth
-    depths = tuple(min(depth, count - k) for k in range(0, count, depth))
-    name = f"volume-{_content_hash(planned, pieces, depth)}"
-    graph: dict[Any, Any] = {}
-    reader = iter(pieces)
-    ones, zeros = (1,) * len(leading), (0,) * len(plane)
-    for at in product(*map(range, leading)):
-        for k, slices in enumerate(depths):
-            taken = tuple(islice(reader, 1 if planned.tiles is not None else slices))
-            graph[name, *at, k, *zeros] = (_read_block, Block(taken, (*ones, slices, *plane), planned.dtype))
-    chunks = (*((1,) * length for length in leading), depths, *((length,) for length in plane))
-    return da.Array(
-        HighLevelGraph.from_collections(name, graph, dependencies=()),
-        name,
-        chunks=chunks,
-        dtype=np.dtype(planned.dtype),
-    )
-
-
-def _content_hash(planned: Plan, pieces: tuple[Slice, ...], depth: int) -> str:
-    """Hash all that the values depend on; as plain tuples, for the repr of dataclasses takes ten times longer."""
-    layouts = {layout: k for k, layout in enumerate(dict.fromkeys(piece.layout for piece in pieces))}
-    places = [(u.location.url, u.location.path, u.location.size, u.location.mtime_ns) for u in pieces]
-    reads = [
-        (u.frame_index, u.byte_offset, u.byte_length, layouts[u.layout], u.slope, u.intercept, u.tiles) for u in pieces
-    ]
-    content = repr((planned.dtype, planned.shape, depth, tuple(layouts), places, reads))
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-def _read_block(block: Block) -> NDArray[Any]:
-    out = np.empty(block.shape, block.dtype)
-    planes = out.reshape(len(block.slices), *frame_shape(block.slices[0]))
-    for piece, plane in zip(block.slices, planes, strict=True):
-        fill(piece, plane)
-    return out
