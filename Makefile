@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 export RESEARCHPACS_CACHE ?= $(CURDIR)/.stamps/cache
 
-EXTENSION_SOURCES := $(shell find extensions -type f -not -path '*/node_modules/*' -not -name '*.pyc' 2>/dev/null)
+EXTENSION_SOURCES := $(shell find extensions -type f -not -path '*/node_modules/*' -not -name '*.pyc' 2>/dev/null) \
+	$(wildcard src/researchpacs/dicom/_quickwalk*.[ch])
 
 .PHONY: demo test check lab soak bench docs lock ohif clean help
 

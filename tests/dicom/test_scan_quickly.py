@@ -3,6 +3,7 @@
 import io
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pytest
@@ -94,3 +95,13 @@ def test_a_header_that_goes_on_beyond_the_first_block_is_walked_to_its_end(monke
 
     assert quick == slow
     assert quick["elements"][0x00280011] == b"\x03\0"
+
+
+@pytest.mark.parametrize("interface", [{}, {"INTERFACE": 0}, {"INTERFACE": _walk_quick._INTERFACE + 1}])
+def test_a_walk_compiled_from_other_sources_is_left_alone(interface, monkeypatch):
+    import researchpacs.dicom
+
+    assert _walk_quick._compiled() is not None
+    monkeypatch.setattr(researchpacs.dicom, "_quickwalk", SimpleNamespace(**interface))
+
+    assert _walk_quick._compiled() is None

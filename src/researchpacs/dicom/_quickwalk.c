@@ -540,4 +540,14 @@ static PyMethodDef methods[] = {
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_quickwalk", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__quickwalk(void) { return PyModule_Create(&module); }
+/* What the functions take and give; Python asks for the same number in _walk_quick.py. */
+#define INTERFACE 1
+
+PyMODINIT_FUNC PyInit__quickwalk(void)
+{
+    PyObject *made = PyModule_Create(&module);
+    if (made && PyModule_AddIntConstant(made, "INTERFACE", INTERFACE) < 0) {
+        Py_CLEAR(made);
+    }
+    return made;
+}

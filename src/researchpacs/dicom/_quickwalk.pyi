@@ -1,5 +1,7 @@
 """The walk through a sound header, in C (_quickwalk.c); absent where it could not be compiled."""
 
+INTERFACE: int
+
 Pixels = tuple[int, bytes, int, int]
 Walked = tuple[str, int, dict[int, bytes], dict[int, bytes], dict[int, str], list[int], Pixels | None, int, int, bytes]
 

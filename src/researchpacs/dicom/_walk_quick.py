@@ -15,15 +15,10 @@ from researchpacs.dicom._walk import PixelElement, Walk
 from researchpacs.dicom._walk_tags import SEQUENCE_TAGS, SHORT_FORM, VR_FORMS, creators_of_sequences
 from researchpacs.dicom._walk_window import Window
 
-try:
-    from researchpacs.dicom import _quickwalk
-except ImportError:
-    quickwalk: Any = None
-else:
-    quickwalk = _quickwalk
-
 __all__ = ["Walked", "creators", "quickwalk", "sequences", "walk_quickly"]
 
+_INTERFACE = 1
+"""Raised here and in _quickwalk.c when a function there takes or gives something else."""
 _META = 0x0002FFFF
 _ENTRY = 3
 _PIXELS, _AT = 6, 7
@@ -52,6 +47,18 @@ class Walked:
     """Of the wanted elements whose text is plain."""
     table: bytes | None = field(default=None, repr=False)
     """Tag, first and last byte of all elements but the pixels, as 32-bit numbers; None where they were not all met."""
+
+
+def _compiled() -> Any:
+    """The compiled walk; None where there is none, or one of other sources, as after an update without a build."""
+    try:
+        from researchpacs.dicom import _quickwalk
+    except ImportError:
+        return None
+    return _quickwalk if getattr(_quickwalk, "INTERFACE", None) == _INTERFACE else None
+
+
+quickwalk: Any = _compiled()
 
 
 def walk_quickly(window: Window, wanted: frozenset[int]) -> Walked | None:
