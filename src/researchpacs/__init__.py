@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from researchpacs.dicom import codes
     from researchpacs.search import MISSING
     from researchpacs.viewer import Viewer, Window
-    from researchpacs.volume import from_sitk, open_frames, open_volume, open_volumes, read_volume, restore
+    from researchpacs.volume import adopt, from_sitk, open_frames, open_volume, open_volumes, read_volume, restore
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "Pacs",
     "Viewer",
     "Window",
+    "adopt",
     "codes",
     "connect",
     "datasets",
@@ -56,6 +57,7 @@ _HOMES = {
     "Pacs": "_pacs",
     "Viewer": "viewer",
     "Window": "viewer",
+    "adopt": "volume",
     "codes": "dicom.codes",
     "connect": "_pacs",
     "datasets": "datasets",

@@ -1,6 +1,7 @@
 """Series to labelled volumes: plan, read, and the geometry that travels with the array as ``DataArray.dicom``."""
 
 from researchpacs.volume.accessor import Dicom, install
+from researchpacs.volume.adopt import adopt
 from researchpacs.volume.convert import from_sitk
 from researchpacs.volume.coordinates import as_volume, restore
 from researchpacs.volume.frame import PatientFrame, frame_of
@@ -14,6 +15,7 @@ __all__ = [
     "Dicom",
     "PatientFrame",
     "Plan",
+    "adopt",
     "as_volume",
     "frame_of",
     "from_sitk",

@@ -16,7 +16,7 @@ from researchpacs.errors import GeometryError
 from researchpacs.volume.frame import AXES, FRAME, PatientFrame, frame_of
 from researchpacs.volume.index import AxisIndex, even_step
 
-__all__ = ["affine_lps", "as_volume", "dims_of", "named", "restore", "steps"]
+__all__ = ["DIGITS", "affine_lps", "as_volume", "dims_of", "indexed", "named", "restore", "steps"]
 
 DIGITS = 4
 """Coordinates in mm are rounded to this: at most 8.7e-5 mm off, and equal again after a float32 NIfTI."""
@@ -78,7 +78,7 @@ def as_volume(
     known: list[float | None] = [float(length) for length in lengths]
     if not spacing_z_known or offsets_mm is not None:
         known[0] = None
-    return _indexed(vol, frame, dict(zip(AXES, known, strict=True)))
+    return indexed(vol, frame, dict(zip(AXES, known, strict=True)))
 
 
 def dims_of(count: int, leading: Sequence[Dimension] = ()) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def restore(vol: xr.DataArray) -> xr.DataArray:
     GeometryError
         The coordinate ``frame`` is missing or was edited.
     """
-    return _indexed(vol, frame_of(vol), {})
+    return indexed(vol, frame_of(vol), {})
 
 
 def steps(vol: xr.DataArray) -> NDArray[np.float64]:
@@ -143,7 +143,8 @@ def affine_lps(vol: xr.DataArray) -> NDArray[np.float64]:
     return affine
 
 
-def _indexed(vol: xr.DataArray, frame: PatientFrame, known_steps: Mapping[str, float | None]) -> xr.DataArray:
+def indexed(vol: xr.DataArray, frame: PatientFrame, known_steps: Mapping[str, float | None]) -> xr.DataArray:
+    """Set the indexes that are missing along z, y and x; `known_steps` are mm, for axes of one plane."""
     for axis in AXES:
         if axis not in vol.dims or axis not in vol.coords or isinstance(vol.xindexes.get(axis), AxisIndex):
             continue

@@ -125,7 +125,8 @@ class AxisIndex(PandasIndex):
         uids = "the same" if mine.uid == others.uid else f"...{mine.uid[-8:]} and ...{others.uid[-8:]}"
         raise GeometryError(
             f"the arrays lie in different patient frames: directions differ by up to {apart:.1e}, Frames of Reference "
-            f"are {uids}; resample one onto the other (same Frame of Reference) or register them (another one)"
+            f"are {uids}; in the same Frame of Reference resample one onto the other, or, where only noise tells the "
+            "directions apart, researchpacs.adopt(vol, like=other); in another one register them"
         )
 
 
