@@ -94,7 +94,7 @@ def test_what_has_no_place_has_none_to_adopt():
 
 @pytest.mark.data
 def test_a_real_oblique_mr_through_a_nifti_of_float32_comes_back_onto_itself(real_data, series_of, tmp_path):
-    folder = real_data / "petct_mr_rtstruct_sts_002" / "MR_T1"
+    folder = real_data / "mr_ge_t1_dwi" / "05_3D_Ax_T1_MP_RAGE_R22"
     (vol,) = open_volumes(series_of(folder))
     vol = vol.compute()
     vol.dicom.to_nifti(tmp_path / "vol.nii")
