@@ -14,7 +14,7 @@ from pydicom.multival import MultiValue
 __all__ = ["HeaderLike", "items_of", "numbers_of", "private_of", "text_of", "texts_of"]
 
 HeaderLike = Dataset | Mapping[str, Any]
-_BLOCKS = range(0x10, 0x14)
+_BLOCKS = range(0x10, 0x16)
 """Private blocks that are looked at: scanners reserve the first ones."""
 
 

@@ -17,7 +17,7 @@ __all__ = ["TIMING", "TRAITS", "UNKNOWN", "UNTIMED", "Timing", "Traits", "acquir
 TRAITS = frozenset(
     """
     FrameOfReferenceUID ImageType ComplexImageComponent StackID EchoTime DiffusionBValue DiffusionGradientOrientation
-    Manufacturer (0019,100c) (0043,1039) (0043,102f) (2001,1003)
+    Manufacturer (0019,100c) (0019,100e) (0043,1039) (0043,102f) (2001,1003)
     """.split()  # noqa: SIM905 - a table of words reads better than quotes
 )
 """Top-level attributes that `traits_of` reads."""
@@ -39,6 +39,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)?(\d\d)?(?:\.(\d{1,6}))?")
 _MOST_INTEGER = 2**31
 
+_FRAME_TYPES = (
+    "MRImageFrameTypeSequence",
+    "CTImageFrameTypeSequence",
+    "PETFrameTypeSequence",
+    "XRay3DFrameTypeSequence",
+    "ParametricMapFrameTypeSequence",
+    "USImageDescriptionSequence",
+)
+_TO_GRADIENT = 1e-3
+"""How far the length of a gradient direction may be off one."""
+
 Macro = Callable[[str], HeaderLike | None]
 
 
@@ -52,6 +63,7 @@ class Traits:
     component: str = ""
     """Complex Image Component: MAGNITUDE, PHASE, REAL, IMAGINARY, MIXED."""
     stack_id: str = ""
+    """Stack ID, with what a parametric map measures; of Nuclear Medicine energy window, detector and RR interval."""
     echo_time_ms: float | None = None
     b_value: float | None = None
     """s/mm2."""
@@ -92,7 +104,7 @@ def traits_of(ds: HeaderLike, macro: Macro | None = None) -> Traits:
         Gives a functional group of the frame by keyword, None where it has none; None for single-frame images.
     """
     group = macro or _no_group
-    frame_type = _first(group, "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+    frame_type = _first(group, *_FRAME_TYPES)
     content = group("FrameContentSequence")
     echo = group("MREchoSequence")
     segment = group("SegmentIdentificationSequence")
@@ -101,7 +113,7 @@ def traits_of(ds: HeaderLike, macro: Macro | None = None) -> Traits:
         frame_of_reference_uid=text_of(ds, "FrameOfReferenceUID"),
         image_type="\\".join(texts_of(frame_type, "FrameType") or texts_of(ds, "ImageType")),
         component=text_of(frame_type, "ComplexImageComponent") or _component(ds),
-        stack_id=text_of(content, "StackID") or text_of(ds, "StackID"),
+        stack_id=", ".join(filter(None, (text_of(content, "StackID") or text_of(ds, "StackID"), _quantity(group)))),
         echo_time_ms=_number(echo, "EffectiveEchoTime") if echo is not None else _number(ds, "EchoTime"),
         b_value=b_value,
         gradient=gradient,
@@ -150,7 +162,7 @@ def _diffusion(ds: HeaderLike, group: HeaderLike | None) -> tuple[float | None, 
         if b_value is None and text_of(group, "DiffusionDirectionality") == "NONE":
             b_value = 0.0
         return b_value, _direction(next(iter(directions), None))
-    return _first_number(_b_values(ds)), _direction(ds)
+    return _first_number(_b_values(ds)), _direction(ds) or _direction_of_siemens(ds)
 
 
 def _b_values(ds: HeaderLike) -> Iterable[float | None]:
@@ -166,6 +178,18 @@ def _b_values(ds: HeaderLike) -> Iterable[float | None]:
 
 def _direction(ds: HeaderLike | None) -> tuple[float, ...] | None:
     return None if ds is None else numbers_of(ds, "DiffusionGradientOrientation", 3)
+
+
+def _direction_of_siemens(ds: HeaderLike) -> tuple[float, ...] | None:
+    """Siemens told the direction in the patient before the Standard did."""
+    told = numbers_of({"value": private_of(ds, 0x0019, "SIEMENS MR HEADER", 0x0E)}, "value", 3)
+    return told if told is not None and abs(sum(one * one for one in told) - 1) <= _TO_GRADIENT else None
+
+
+def _quantity(group: Macro) -> str:
+    """What a frame of a parametric map measures: the label of its mapping to real values."""
+    is_map = group("ParametricMapFrameTypeSequence") is not None
+    return text_of(group("RealWorldValueMappingSequence"), "LUTLabel") if is_map else ""
 
 
 def _component(ds: HeaderLike) -> str:

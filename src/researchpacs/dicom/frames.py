@@ -1,7 +1,8 @@
 """Where each frame of an image is: in the patient, and in the file.
 
 Single-frame images say so at the top level (Image Plane, PS3.3 C.7.6.2), enhanced multi-frame images in functional
-groups (C.7.6.16), shared by all frames or one item per frame; dose grids by offsets (RT Dose, C.8.8.3).
+groups (C.7.6.16), shared by all frames or one item per frame; dose grids by offsets (RT Dose, C.8.8.3), images of
+Nuclear Medicine by vectors (C.8.4.8).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from researchpacs.dicom.attributes import HeaderLike, items_of, numbers_of
 from researchpacs.dicom.frame_traits import UNKNOWN, UNTIMED, Timing, Traits, timing_of, traits_of
 from researchpacs.dicom.mosaics import mosaic_of
+from researchpacs.dicom.nuclear import Nuclear, nuclear_of
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.dicom.values import reading_quietly
 
@@ -64,13 +66,15 @@ def frames_of(ds: HeaderLike, layout: PixelLayout | None, ranges: Sequence[tuple
     with reading_quietly():
         shared = next(iter(items_of(ds, "SharedFunctionalGroupsSequence")), None)
         own = items_of(ds, "PerFrameFunctionalGroupsSequence")
+        alike = (traits_of(ds), timing_of(ds)) if shared is None and not own else None
         image = _Image(
             ds=ds,
             layout=layout,
             shared=shared,
             own=own,
             dose_offsets=_dose_offsets(ds, layout),
-            alike=(traits_of(ds), timing_of(ds)) if shared is None and not own else None,
+            alike=alike,
+            nuclear=nuclear_of(ds, layout, alike[1]) if alike else None,
         )
         return [
             image.frame(index, ranges[index] if ranges is not None and index < len(ranges) else None)
@@ -87,6 +91,7 @@ class _Image:
     dose_offsets: np.ndarray | None
     alike: tuple[Traits, Timing] | None
     """Of all frames, where no functional groups tell them apart."""
+    nuclear: Nuclear | None
 
     def frame(self, index: int, span: tuple[int, int] | None) -> FrameRow:
         values = self.macro(index, "PixelValueTransformationSequence") or self.ds
@@ -95,11 +100,14 @@ class _Image:
         content = self.macro(index, "FrameContentSequence")
         dimension_indices = None if content is None else numbers_of(content, "DimensionIndexValues")
         orientation = numbers_of(plane, "ImageOrientationPatient", 6)
+        orientation = self.nuclear.orientation if orientation is None and self.nuclear else orientation
         macro = partial(self.macro, index)
         traits, timing = self.alike or (traits_of(self.ds, macro), timing_of(self.ds, macro))
         mosaic = mosaic_of(self.ds, self.layout) if self.alike and index == 0 else None
         if mosaic is not None:
             traits = replace(traits, tiles=mosaic.tiles, tile_step=mosaic.step)
+        if self.nuclear is not None:
+            traits, timing = replace(traits, stack_id=self.nuclear.stack_ids[index]), self.nuclear.timings[index]
         return FrameRow(
             index=index,
             position=self.position(index, orientation) if mosaic is None else mosaic.position,
@@ -119,6 +127,8 @@ class _Image:
         plane = self.macro(index, "PlanePositionSequence")
         if plane is not None:
             return numbers_of(plane, "ImagePositionPatient", 3)
+        if self.nuclear is not None and self.nuclear.positions[index] is not None:
+            return self.nuclear.positions[index]
         position = numbers_of(self.ds, "ImagePositionPatient", 3)
         if position is None or index == 0:
             return position

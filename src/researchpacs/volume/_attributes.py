@@ -5,8 +5,10 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 
 from researchpacs.dicom.geometry import Geometry
+from researchpacs.dicom.suv_factors import suv_factors
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume.padding import padding_range
+from researchpacs.volume.suv import FACTORS
 
 __all__ = ["attributes_of", "describe", "text"]
 
@@ -17,7 +19,7 @@ UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "P
 def attributes_of(series: SeriesSource) -> ChainMap[str, object]:
     """Give the columns of a series by keyword, then, where it tells them, the tags its instances have in common.
 
-    A column has the first value there is, also where instances differ.
+    A column has the first value there is, also where instances differ; what they have in common is the last map.
     """
     columns = series.attributes()
     known = ChainMap({k: v for k, v in columns.items() if v is not None})
@@ -32,9 +34,31 @@ def text(attributes: Mapping[str, object], keyword: str) -> str:
 
 
 def describe(
-    uid: str, attributes: Mapping[str, object], frames: Sequence[Frame], geometry: Geometry, *, rescale: bool
+    uid: str,
+    attributes: ChainMap[str, object],
+    frames: Sequence[Frame],
+    geometry: Geometry,
+    given: Sequence[Frame],
+    *,
+    rescale: bool,
 ) -> Mapping[str, object]:
-    """Give the attributes of the DataArray; no geometry among them, for that is in the coordinates."""
+    """Give the attributes of the DataArray; no geometry among them, for that is in the coordinates.
+
+    Parameters
+    ----------
+    uid
+        SeriesInstanceUID.
+    attributes
+        As `attributes_of` gives them.
+    frames
+        Of the volume.
+    geometry
+        What it is.
+    given
+        All frames of the series.
+    rescale
+        Whether its values are rescaled.
+    """
     described: dict[str, object] = {
         "Modality": text(attributes, "Modality"),
         "SeriesInstanceUID": uid,
@@ -51,6 +75,9 @@ def describe(
     padding = padding_range(attributes, frames, rescale=rescale)
     if padding is not None:
         described["padding"] = padding
+    if rescale and described["Modality"] == "PT":
+        acquired = [frame.timing.acquired_us for frame in given if frame.timing.acquired_us is not None]
+        described[FACTORS] = json.dumps(suv_factors(attributes.maps[-1], acquired))
     return described
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import xarray as xr
 
+from researchpacs.volume._labels import labelled
 from researchpacs.volume.coordinates import as_volume, dims_of, named
 from researchpacs.volume.plan import Plan
 from researchpacs.volume.repair import repaired
@@ -21,6 +22,10 @@ def finished(planned: Plan, data: Any) -> xr.DataArray:
     data
         Of the plan's shape and type.
     """
+    return labelled(_placed(planned, data), planned.labels)
+
+
+def _placed(planned: Plan, data: Any) -> xr.DataArray:
     if planned.affine_lps is None:
         dims = dims_of(data.ndim, planned.dimensions)
         placeless = xr.DataArray(data, dims=dims, coords=named(planned.dimensions), attrs=dict(planned.attrs))

@@ -14,6 +14,7 @@ from researchpacs.volume.arguments import as_triples
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import AxisIndex
 from researchpacs.volume.padding import padding_of
+from researchpacs.volume.suv import suv
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -98,6 +99,15 @@ class Dicom:
         It is told of the values that the volume was opened with: after arithmetic on them it is none, or all the same.
         """
         return padding_of(self._vol)
+
+    def suv(self, kind: str = "BW") -> xr.DataArray:
+        """Scale PET to standardized uptake values by body weight, or by ``LBM``, ``LBMJANMA``, ``BSA``.
+
+        See Also
+        --------
+        researchpacs.volume.suv.suv : all kinds, units and errors.
+        """
+        return suv(self._vol, kind)
 
     def to_lps(self, index: ArrayLike) -> Floats:
         """Map voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).

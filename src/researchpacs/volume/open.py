@@ -11,7 +11,7 @@ from researchpacs.volume._finished import finished
 from researchpacs.volume._lazy import lazy
 from researchpacs.volume._slices import slices_of
 from researchpacs.volume.frame import AXES
-from researchpacs.volume.plan import Plan, plan, plan_of_frames, plans
+from researchpacs.volume.plan import Plan, Rescale, plan, plan_of_frames, plans
 
 __all__ = ["open_frames", "open_volume", "open_volumes"]
 
@@ -19,7 +19,7 @@ Chunks = Literal["frame"] | int | Mapping[str, int]
 
 
 def open_volume(
-    series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True, chunks: Chunks = "frame"
+    series: SeriesSource, *, on_irregular: str = "raise", rescale: Rescale = True, chunks: Chunks = "frame"
 ) -> xr.DataArray:
     """Open a series as a lazy volume; no pixel is read until values are asked for.
 
@@ -34,7 +34,8 @@ def open_volume(
         ``attrs["history"]`` says what was done.
     rescale
         Give rescaled values, such as HU; else stored ones. Integral rescaling keeps int16, int32 where that is needed;
-        all other gives float32. Colour and single bits have nothing to rescale.
+        all other gives float32. Colour and single bits have nothing to rescale. ``"philips"`` gives values on the scale
+        of the scanner, by the private attribute (2005,xx0E) of Philips MR, which is left out otherwise.
     chunks
         ``"frame"``: one frame a chunk; a number of slices; or sizes by axis, such as ``{"z": 16, "y": 128}``.
 
@@ -54,7 +55,7 @@ def open_volume(
     PixelDataError
         The header describes pixels, or a table for their values, that cannot be.
     UnsupportedError
-        Mosaics that do not tell how their slices lie.
+        Mosaics that do not tell how their slices lie; a private scale that is not told.
 
     See Also
     --------
@@ -65,7 +66,7 @@ def open_volume(
 
 
 def open_volumes(
-    series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True, chunks: Chunks = "frame"
+    series: SeriesSource, *, on_irregular: str = "raise", rescale: Rescale = True, chunks: Chunks = "frame"
 ) -> list[xr.DataArray]:
     """Open each part of a series as a lazy volume.
 
@@ -83,7 +84,7 @@ def open_volumes(
     return [_opened(one, series, sizes) for one in planned]
 
 
-def open_frames(series: SeriesSource, *, rescale: bool = True) -> xr.DataArray:
+def open_frames(series: SeriesSource, *, rescale: Rescale = True) -> xr.DataArray:
     """Open all frames of a series lazily, one behind the other: cine, radiographs, whatever is no volume.
 
     Parameters
@@ -106,7 +107,7 @@ def open_frames(series: SeriesSource, *, rescale: bool = True) -> xr.DataArray:
     PixelDataError
         The header describes pixels, or a table for their values, that cannot be.
     UnsupportedError
-        Mosaics that do not tell how their slices lie.
+        Mosaics that do not tell how their slices lie; a private scale that is not told.
     """
     planned = plan_of_frames(series, rescale=rescale)
     opened = finished(planned, lazy(planned, slices_of(planned, series), {}))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -13,10 +14,13 @@ from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume._attributes import attributes_of, describe, text
 from researchpacs.volume._labels import Label, frame_labels, stack_labels
 from researchpacs.volume._layouts import colours_of, require_known_values, values_dtype
+from researchpacs.volume._philips import on_the_scale_of_philips
 from researchpacs.volume._refusal import refusal, refusal_of_parts
 
-__all__ = ["Plan", "plan", "plan_of_frames", "plans"]
+__all__ = ["Plan", "Rescale", "plan", "plan_of_frames", "plans"]
 
+Rescale = bool | Literal["philips"]
+"""Whether values are rescaled; ``"philips"`` gives those of the scanner, by a private attribute."""
 Affine = tuple[tuple[float, ...], ...]
 
 _REPAIRABLE = frozenset({"gantry_tilt", "missing_slices", "nonuniform_spacing"})
@@ -54,7 +58,7 @@ class Plan:
     """What else is known of its stacks, or of frames one by one."""
 
 
-def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> Plan:
+def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: Rescale = True) -> Plan:
     """Check a series and decide how it becomes one volume.
 
     Parameters
@@ -64,7 +68,7 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     on_irregular
         ``"raise"``, ``"keep"`` or ``"repair"``, as `researchpacs.open_volume` has it.
     rescale
-        Apply Rescale Slope and Intercept, frame by frame (PS3.3 C.11.1).
+        Apply Rescale Slope and Intercept, frame by frame (PS3.3 C.11.1); ``"philips"`` the private scale too.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def plan(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = T
     raise refusal_of_parts(series.uid, given, parts)
 
 
-def plans(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> tuple[Plan, ...]:
+def plans(series: SeriesSource, *, on_irregular: str = "raise", rescale: Rescale = True) -> tuple[Plan, ...]:
     """Decide how each part of a series becomes a volume; arguments and errors as for `plan`."""
     _require_arguments(series, on_irregular, rescale)
     given = series.frames()
@@ -97,7 +101,7 @@ def plans(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = 
     return tuple(_planned(series, given, part, on_irregular, rescale=rescale) for part in parts)
 
 
-def plan_of_frames(series: SeriesSource, *, rescale: bool = True) -> Plan:
+def plan_of_frames(series: SeriesSource, *, rescale: Rescale = True) -> Plan:
     """Lay all frames of a series one behind the other, by Instance Number, wherever they are in the patient.
 
     Raises
@@ -125,7 +129,7 @@ def plan_of_frames(series: SeriesSource, *, rescale: bool = True) -> Plan:
     )
 
 
-def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregular: str, *, rescale: bool) -> Plan:
+def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregular: str, *, rescale: Rescale) -> Plan:
     geometry = part.geometry
     is_regular = geometry.is_volume
     is_repaired = on_irregular == "repair" and not is_regular
@@ -135,6 +139,8 @@ def _planned(series: SeriesSource, given: Sequence[Frame], part: Part, on_irregu
         raise refusal(series.uid, geometry, part.blamed, on_irregular=on_irregular)
     attributes = attributes_of(series)
     frames = tuple(given[k] for k in part.order)
+    if rescale == "philips":
+        frames, rescale = on_the_scale_of_philips(series.uid, frames, attributes.maps[-1]), True
     require_known_values(series.uid, frames, attributes, rescale=rescale)
     told = frames[0].traits.frame_of_reference_uid or text(attributes, "FrameOfReferenceUID")
     colour = colours_of(frames[0].layout, rescale=rescale)
@@ -195,8 +201,8 @@ def _heap(given: Sequence[Frame], whole: Geometry) -> Part:
 def _require_arguments(series: SeriesSource, on_irregular: str, rescale: object) -> None:
     if on_irregular not in ("raise", "keep", "repair"):
         raise InvalidInputError(f"on_irregular={on_irregular!r}: expected 'raise', 'keep' or 'repair'")
-    if not isinstance(rescale, bool):
-        raise InvalidInputError(f"rescale={rescale!r}: expected True or False")
+    if not (isinstance(rescale, bool) or rescale == "philips"):
+        raise InvalidInputError(f"rescale={rescale!r}: expected True, False or 'philips'")
     if not all(hasattr(series, name) for name in ("uid", "attributes", "frames", "locate")):
         raise InvalidInputError(
             f"a volume is opened from a series, not from {type(series).__name__}: "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from researchpacs.model import SeriesSource
 from researchpacs.volume._finished import finished
 from researchpacs.volume._slices import Slice, fill, frame_shape, slices_of
-from researchpacs.volume.plan import plan
+from researchpacs.volume.plan import Rescale, plan
 
 __all__ = ["read_volume"]
 
@@ -21,7 +21,7 @@ _RUN = 16
 """Slices that a thread reads one after another: handing over each by itself costs as much as reading it."""
 
 
-def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: bool = True) -> xr.DataArray:
+def read_volume(series: SeriesSource, *, on_irregular: str = "raise", rescale: Rescale = True) -> xr.DataArray:
     """Read a series as a volume in memory.
 
     Parameters
