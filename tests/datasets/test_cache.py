@@ -59,7 +59,7 @@ def test_failed_making_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     def disk_full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_ct, "_save", disk_full)
+    monkeypatch.setattr(_ct, "save", disk_full)
     with pytest.raises(OSError, match="No space left"):
         datasets.path("chest_ct", slices=FEW, cache=tmp_path)
     assert list((tmp_path / "datasets").iterdir()) == []
@@ -75,8 +75,9 @@ def test_samples_are_distinct_readable_instances(tmp_path: Path) -> None:
 
 
 def test_names_are_sorted_and_all_have_a_truth() -> None:
-    expected = "chest_ct chest_ct_prior cine_mr enhanced_mr gapped_ct pydicom_samples tilted_ct"
-    assert datasets.names() == expected.split()
+    chest = ["chest_ct", "chest_ct_prior", "chest_pet", "chest_rtstruct", "chest_seg"]
+    beads = ["cine_mr", "enhanced_mr", "gapped_ct", "oblique_mr", "tilted_ct"]
+    assert datasets.names() == sorted([*chest, *beads, "pydicom_samples"])
     assert all(datasets.truth(name) for name in datasets.names())
 
 

@@ -1,7 +1,6 @@
 """Sample studies with known truth, made offline, the same to the last bit on every machine."""
 
 import os
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ MOST_SLICES = 2000
 
 def names() -> list[str]:
     """Names that `path` and `truth` take, sorted."""
-    from researchpacs.datasets._beads import SETS
     from researchpacs.datasets._definition import defined
+    from researchpacs.datasets._sets import made_sets
 
-    return sorted([*defined(), *SETS, SAMPLES])
+    return sorted([*defined(), *made_sets(), SAMPLES])
 
 
 def path(name: str, *, slices: int | None = None, cache: str | os.PathLike[str] | None = None) -> Path:
@@ -30,8 +29,10 @@ def path(name: str, *, slices: int | None = None, cache: str | os.PathLike[str] 
     ----------
     name
         Out of `names`. ``chest_ct`` is a chest with a 12.0 mm nodule, ``chest_ct_prior`` the same patient a year
-        before. ``tilted_ct``, ``gapped_ct``, ``cine_mr`` and ``enhanced_mr`` are small series of a phantom of beads:
-        with a gantry tilt, with lost slices, over a heartbeat, and two echoes in one file. ``pydicom_samples`` holds
+        before; ``chest_pet``, ``chest_seg`` and ``chest_rtstruct`` belong to the study of ``chest_ct``: a PET with a
+        hot spot in the nodule, a segmentation and a structure set of it. ``tilted_ct``, ``gapped_ct``, ``cine_mr``,
+        ``enhanced_mr`` and ``oblique_mr`` are small series of a phantom of beads: with a gantry tilt, with lost slices,
+        over a heartbeat, two echoes in one file, and two series turned against each other. ``pydicom_samples`` holds
         real files of many kinds from the installed pydicom package.
     slices
         How many slices the 300 mm of a generated chest are cut into, 150 (of 2.0 mm) unless given. The spacing is
@@ -57,10 +58,14 @@ def path(name: str, *, slices: int | None = None, cache: str | os.PathLike[str] 
 
         folder = cache_folder(cache) / f"{name}-{samples_key()}"
         return made_once(folder, copy_samples, partial(_holds, count=len(FILES), size=1))
-    if name in _bead_sets():
-        return _beads_path(name, cache)
-    from researchpacs.datasets._ct import Acquisition, write_ct
     from researchpacs.datasets._definition import definition, digest
+    from researchpacs.datasets._sets import made_sets
+
+    if name in made_sets():
+        made = made_sets()[name]
+        folder = cache_folder(cache) / f"{name}-{digest(made.truth(), name)}"
+        return made_once(folder, made.write, partial(_holds, count=made.count, size=made.least_bytes))
+    from researchpacs.datasets._ct import Acquisition, write_ct
 
     table = definition(name)
     acquisition = Acquisition(table, slices or table["grid"]["slices"])
@@ -82,7 +87,10 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
         ``origin_lps``, the centre of the first voxel; PatientID, StudyInstanceUID, SeriesInstanceUID,
         FrameOfReferenceUID and SOPInstanceUIDs from the feet up. Of the beads: ``beads``, each with ``center_lps`` and
         ``radius_mm``; ``beating_radius_mm`` at each phase; ``tilt_deg``, ``missing_slices`` counted from the feet,
-        ``trigger_ms``, ``echo_ms``; ``spacing``, ``shape``, ``origin_lps`` and UIDs. Of ``pydicom_samples``: ``files``.
+        ``trigger_ms``, ``echo_ms``; ``spacing``, ``shape``, ``origin_lps`` and UIDs, of ``oblique_mr`` for each of
+        its ``series``. Of ``chest_pet``: ``hot_spot`` and ``organs`` with their ``suv``, dose and half-life. Of
+        ``chest_seg``: ``segments`` with their ``voxels``; of ``chest_rtstruct``: ``rois``. Of ``pydicom_samples``:
+        ``files``.
 
     Raises
     ------
@@ -94,10 +102,10 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
         from researchpacs.datasets._samples import FILES
 
         return {"files": list(FILES)}
-    if name in _bead_sets():
-        from researchpacs.datasets._beads import truth_of
+    from researchpacs.datasets._sets import made_sets
 
-        return truth_of(name)
+    if name in made_sets():
+        return dict(made_sets()[name].truth())
     from researchpacs.datasets._ct import Acquisition
     from researchpacs.datasets._definition import definition
     from researchpacs.datasets._shapes import point
@@ -127,28 +135,14 @@ def truth(name: str, *, slices: int | None = None) -> dict[str, Any]:
     }
 
 
-def _bead_sets() -> Collection[str]:
-    from researchpacs.datasets._beads import SETS
-
-    return SETS
-
-
-def _beads_path(name: str, cache: str | os.PathLike[str] | None) -> Path:
-    from researchpacs.datasets._bead_files import count_of, write_beads
-    from researchpacs.datasets._beads import SETS, SIDE
-    from researchpacs.datasets._definition import digest
-
-    beads = SETS[name]
-    folder = cache_folder(cache) / f"{name}-{digest(truth(name), beads.uid('series'))}"
-    return made_once(folder, partial(write_beads, beads), partial(_holds, count=count_of(beads), size=2 * SIDE * SIDE))
-
-
 def _check(name: str, slices: int | None) -> None:
     if name not in names():
         raise NotFoundError(f"there is no data set {name!r}; there are {', '.join(names())}")
     if slices is None:
         return
-    if name == SAMPLES or name in _bead_sets():
+    from researchpacs.datasets._definition import defined
+
+    if name not in defined():
         raise InvalidInputError(f"{name} has no slices to choose; leave `slices` out")
     if isinstance(slices, bool) or not isinstance(slices, int) or not 1 <= slices <= MOST_SLICES:
         raise InvalidInputError(f"slices is {slices!r}; give a whole number from 1 to {MOST_SLICES}")

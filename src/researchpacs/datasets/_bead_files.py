@@ -1,18 +1,17 @@
 """The beads as DICOM files: CT and MR Image Storage, a file for each slice, or one Enhanced MR Image (PS3.3 A.36)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedMRImageStorage, MRImageStorage
 
 from researchpacs.datasets._beads import PIXEL_MM, SIDE, Beads
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID
+from researchpacs.datasets._files import decimals, item, save
 
-__all__ = ["count_of", "write_beads"]
+__all__ = ["count_of", "header", "write_beads"]
 
 DATE, TIME = "20250217", "101500"
 AXIAL = ["1", "0", "0", "0", "1", "0"]
@@ -27,45 +26,68 @@ def count_of(beads: Beads) -> int:
 def write_beads(beads: Beads, folder: Path) -> None:
     """Write a set, the same bytes on every machine."""
     if beads.echo_ms:
-        _save(_enhanced(beads), folder / "0001.dcm")
+        save(_enhanced(beads), folder / "0001.dcm")
         return
     number = 0
     for phase in range(max(1, len(beads.trigger_ms))):
         for k in beads.present:
             number += 1
             ds = _slice(beads, k, phase, number)
-            _save(ds, folder / f"{number:04d}.dcm")
+            save(ds, folder / f"{number:04d}.dcm")
+
+
+def header(beads: Beads, sop_class: UID, modality: str) -> Dataset:
+    """Everything that the images of the beads have in common."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    ds.SOPClassUID, ds.Modality = sop_class, modality
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Beads^Phantom", "BEADS", "", "O"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = beads.uid("study"), beads.uid("series")
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = beads.uid("frame of reference"), ""
+    ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", ""
+    ds.StudyDescription = ds.SeriesDescription = beads.description
+    ds.SeriesNumber, ds.AcquisitionNumber, ds.PatientPosition = "1", "1", "HFS"
+    ds.BodyPartExamined = "CHEST"
+    for level in ("Study", "Series", "Content"):
+        setattr(ds, f"{level}Date", DATE)
+        setattr(ds, f"{level}Time", TIME)
+    ds.Manufacturer, ds.ManufacturerModelName = "researchpacs", "Beads"
+    ds.DeviceSerialNumber, ds.SoftwareVersions = "1", "1"
+    ds.Rows = ds.Columns = SIDE
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    return ds
 
 
 def _slice(beads: Beads, k: int, phase: int, number: int) -> Dataset:
     is_ct = not beads.trigger_ms
-    ds = _header(beads, CTImageStorage if is_ct else MRImageStorage, "CT" if is_ct else "MR")
+    ds = header(beads, CTImageStorage if is_ct else MRImageStorage, "CT" if is_ct else "MR")
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL" if is_ct else "M"]
     ds.SOPInstanceUID = beads.uid("instance", str(k), str(phase))
     ds.InstanceNumber = str(number)
-    ds.ImagePositionPatient = _decimals(beads.position(k))
+    ds.ImagePositionPatient = decimals(beads.position(k))
     ds.ImageOrientationPatient = AXIAL
-    ds.PixelSpacing = _decimals((PIXEL_MM, PIXEL_MM))
-    ds.SliceThickness = _decimals([beads.step_mm])[0]
+    ds.PixelSpacing = decimals((PIXEL_MM, PIXEL_MM))
+    ds.SliceThickness = decimals([beads.step_mm])[0]
     ds.PatientOrientation = ["L", "P"]
     ds.AcquisitionDate, ds.AcquisitionTime = DATE, TIME
     share = beads.plane(k, phase)
     if is_ct:
         ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
-        ds.KVP, ds.GantryDetectorTilt = "120", _decimals([beads.tilt_deg])[0]
+        ds.KVP, ds.GantryDetectorTilt = "120", decimals([beads.tilt_deg])[0]
         hu = np.where(share < 0, -1000, 40 + 360 * np.clip(share, 0, 1))
         ds.PixelData = np.rint(hu + 1024).astype("<u2").tobytes()
     else:
         ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.MRAcquisitionType = "GR", "SS", "CG", "2D"
         ds.RepetitionTime, ds.EchoTime, ds.EchoTrainLength = "40", "2", "1"
-        ds.TriggerTime = _decimals([beads.trigger_ms[phase]])[0]
+        ds.TriggerTime = decimals([beads.trigger_ms[phase]])[0]
         ds.PixelData = np.rint(200 * (share >= 0) + 1500 * np.clip(share, 0, 1)).astype("<u2").tobytes()
     return ds
 
 
 def _enhanced(beads: Beads) -> Dataset:
     """All echoes and slices as frames of one image, in functional groups (PS3.3 C.7.6.16)."""
-    ds = _header(beads, EnhancedMRImageStorage, "MR")
+    ds = header(beads, EnhancedMRImageStorage, "MR")
     ds.ImageType = ["ORIGINAL", "PRIMARY", "T2", "NONE"]
     ds.SOPInstanceUID, ds.InstanceNumber = beads.uid("instance"), "1"
     ds.AcquisitionDateTime = DATE + TIME
@@ -73,10 +95,10 @@ def _enhanced(beads: Beads) -> Dataset:
     for keyword, value in _MR_IMAGE.items():
         setattr(ds, keyword, value)
     organization = beads.uid("dimensions")
-    ds.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
+    ds.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
     pointers = {"EffectiveEchoTime": "MREchoSequence", "InStackPositionNumber": "FrameContentSequence"}
     ds.DimensionIndexSequence = [
-        _item(DimensionOrganizationUID=organization, DimensionIndexPointer=Tag(at), FunctionalGroupPointer=Tag(group))
+        item(DimensionOrganizationUID=organization, DimensionIndexPointer=Tag(at), FunctionalGroupPointer=Tag(group))
         for at, group in pointers.items()
     ]
     ds.NumberOfFrames = str(len(beads.echo_ms) * beads.slices)
@@ -131,15 +153,15 @@ def _shared(beads: Beads) -> Dataset:
     frame_type = {keyword: _MR_IMAGE[keyword] for keyword in list(_MR_IMAGE)[:5]}
     group = Dataset()
     group.PixelMeasuresSequence = [
-        _item(PixelSpacing=_decimals((PIXEL_MM, PIXEL_MM)), SliceThickness=_decimals([beads.step_mm])[0])
+        item(PixelSpacing=decimals((PIXEL_MM, PIXEL_MM)), SliceThickness=decimals([beads.step_mm])[0])
     ]
-    group.PlaneOrientationSequence = [_item(ImageOrientationPatient=AXIAL)]
-    group.MRImageFrameTypeSequence = [_item(FrameType=["ORIGINAL", "PRIMARY", "T2", "NONE"], **frame_type)]
-    group.PixelValueTransformationSequence = [_item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")]
-    chest = _item(CodeValue="51185008", CodingSchemeDesignator="SCT", CodeMeaning="Chest")
-    group.FrameAnatomySequence = [_item(AnatomicRegionSequence=[chest], FrameLaterality="U")]
+    group.PlaneOrientationSequence = [item(ImageOrientationPatient=AXIAL)]
+    group.MRImageFrameTypeSequence = [item(FrameType=["ORIGINAL", "PRIMARY", "T2", "NONE"], **frame_type)]
+    group.PixelValueTransformationSequence = [item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")]
+    chest = item(CodeValue="51185008", CodingSchemeDesignator="SCT", CodeMeaning="Chest")
+    group.FrameAnatomySequence = [item(AnatomicRegionSequence=[chest], FrameLaterality="U")]
     for keyword, values in _MR_GROUPS.items():
-        setattr(group, keyword, [_item(**values)])
+        setattr(group, keyword, [item(**values)])
     return group
 
 
@@ -202,7 +224,7 @@ _MR_GROUPS: dict[str, dict[str, Any]] = {
 def _frame(beads: Beads, echo: int, k: int) -> Dataset:
     group = Dataset()
     group.FrameContentSequence = [
-        _item(
+        item(
             FrameAcquisitionDateTime=DATE + TIME,
             FrameReferenceDateTime=DATE + TIME,
             FrameAcquisitionDuration=1000.0,
@@ -211,51 +233,6 @@ def _frame(beads: Beads, echo: int, k: int) -> Dataset:
             DimensionIndexValues=[echo + 1, k + 1],
         )
     ]
-    group.PlanePositionSequence = [_item(ImagePositionPatient=_decimals(beads.position(k)))]
-    group.MREchoSequence = [_item(EffectiveEchoTime=beads.echo_ms[echo])]
+    group.PlanePositionSequence = [item(ImagePositionPatient=decimals(beads.position(k)))]
+    group.MREchoSequence = [item(EffectiveEchoTime=beads.echo_ms[echo])]
     return group
-
-
-def _header(beads: Beads, sop_class: UID, modality: str) -> Dataset:
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 100"
-    ds.SOPClassUID, ds.Modality = sop_class, modality
-    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Beads^Phantom", "BEADS", "", "O"
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = beads.uid("study"), beads.uid("series")
-    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = beads.uid("frame of reference"), ""
-    ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", ""
-    ds.StudyDescription = ds.SeriesDescription = beads.description
-    ds.SeriesNumber, ds.AcquisitionNumber, ds.PatientPosition = "1", "1", "HFS"
-    ds.BodyPartExamined = "CHEST"
-    for level in ("Study", "Series", "Content"):
-        setattr(ds, f"{level}Date", DATE)
-        setattr(ds, f"{level}Time", TIME)
-    ds.Manufacturer, ds.ManufacturerModelName = "researchpacs", "Beads"
-    ds.DeviceSerialNumber, ds.SoftwareVersions = "1", "1"
-    ds.Rows = ds.Columns = SIDE
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-    return ds
-
-
-def _item(**values: Any) -> Dataset:
-    item = Dataset()
-    for keyword, value in values.items():
-        nested = isinstance(value, list) and value and isinstance(value[0], dict)
-        setattr(item, keyword, [_item(**one) for one in value] if nested else value)
-    return item
-
-
-def _decimals(values: Sequence[float]) -> list[str]:
-    return [f"{value:.6f}".rstrip("0").rstrip(".") for value in values]
-
-
-def _save(ds: Dataset, path: Path) -> None:
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = "RESEARCHPACS"
-    FileDataset(None, ds, preamble=b"\0" * 128, file_meta=meta).save_as(path, enforce_file_format=True)  # type: ignore[arg-type]

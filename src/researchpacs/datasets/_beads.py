@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from researchpacs.dicom.uids import derived_uid
+from researchpacs.datasets._files import sample_uid
 
-__all__ = ["BEADS", "SETS", "Beads", "truth_of"]
+__all__ = ["BEADS", "RADIUS_MM", "SETS", "Beads", "share_of", "truth_of"]
+
+Floats = NDArray[np.float64]
 
 SIDE, PIXEL_MM = 64, 2.0
 BEADS: Mapping[str, tuple[float, float, float]] = {
@@ -59,21 +61,26 @@ class Beads:
         share = phase / len(self.trigger_ms) if self.trigger_ms else 0.0
         return RADIUS_MM - BEAT_MM * float(np.sin(np.pi * share)) ** 2
 
-    def plane(self, index: int, phase: int = 0) -> NDArray[np.float64]:
+    def plane(self, index: int, phase: int = 0) -> Floats:
         """(rows, columns) share of bead in each pixel, -1 outside of the cylinder."""
         x0, y0, z = self.position(index)
         y, x = np.mgrid[:SIDE, :SIDE] * PIXEL_MM + np.array([y0, x0]).reshape(2, 1, 1)
-        values = np.where(np.hypot(x, y) <= CYLINDER_MM, 0.0, -1.0)
-        for name, (cx, cy, cz) in BEADS.items():
-            radius = self.radius_mm(phase) if name == "beating" else RADIUS_MM
-            distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2)
-            # The surface is blurred over a voxel, so that centres of mass are exact to a fraction of it.
-            values = np.maximum(values, np.clip((radius - distance) / PIXEL_MM + 0.5, values.min(), 1.0))
-        return np.where((values < 0) & (np.hypot(x, y) <= CYLINDER_MM), 0.0, values)
+        return share_of(x, y, z, self.radius_mm(phase))
 
     def uid(self, kind: str, *names: str) -> UID:
         """A UID that is the same on every machine."""
-        return UID(derived_uid(kind, "sample data", self.name, *names))
+        return sample_uid(kind, self.name, *names)
+
+
+def share_of(x: Floats, y: Floats, z: Floats | float, beating_mm: float = RADIUS_MM) -> Floats:
+    """Give the share of bead at points, LPS mm; -1 outside of the cylinder."""
+    values = np.where(np.hypot(x, y) <= CYLINDER_MM, 0.0, -1.0)
+    for name, (cx, cy, cz) in BEADS.items():
+        radius = beating_mm if name == "beating" else RADIUS_MM
+        distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2)
+        # The surface is blurred over a voxel, so that centres of mass are exact to a fraction of it.
+        values = np.maximum(values, np.clip((radius - distance) / PIXEL_MM + 0.5, values.min(), 1.0))
+    return np.where((values < 0) & (np.hypot(x, y) <= CYLINDER_MM), 0.0, values)
 
 
 SETS = {

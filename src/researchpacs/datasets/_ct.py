@@ -1,16 +1,16 @@
 """A generated chest as CT Image Storage files (PS3.3 A.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, CTImageStorage
 
 from researchpacs.datasets._chest import Chest
-from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid
+from researchpacs.datasets._files import decimals, sample_uid, save
 
 __all__ = ["Acquisition", "write_ct"]
 
@@ -46,21 +46,21 @@ class Acquisition:
     @property
     def study_uid(self) -> UID:
         """Shared by all numbers of slices: one scan, reconstructed differently."""
-        return _uid("study", self.definition["name"])
+        return sample_uid("study", self.definition["name"])
 
     @property
     def frame_of_reference_uid(self) -> UID:
         """Shared by all numbers of slices."""
-        return _uid("frame of reference", self.definition["name"])
+        return sample_uid("frame of reference", self.definition["name"])
 
     @property
     def series_uid(self) -> UID:
         """One for each number of slices."""
-        return _uid("series", self.definition["name"], str(self.slices))
+        return sample_uid("series", self.definition["name"], str(self.slices))
 
     def sop_uid(self, index: int) -> UID:
         """SOPInstanceUID of a slice, counted from the feet."""
-        return _uid("instance", self.definition["name"], str(self.slices), str(index))
+        return sample_uid("instance", self.definition["name"], str(self.slices), str(index))
 
 
 def write_ct(acquisition: Acquisition, folder: Path) -> None:
@@ -73,21 +73,10 @@ def write_ct(acquisition: Acquisition, folder: Path) -> None:
         stored = np.clip(np.floor(hu + np.float32(0.5 - INTERCEPT)), 0, GREATEST).astype("<u2")
         header.SOPInstanceUID = acquisition.sop_uid(index)
         header.InstanceNumber = str(index + 1)
-        header.ImagePositionPatient = _decimals(position)
-        header.SliceLocation = _decimals(position[2:])[0]
+        header.ImagePositionPatient = decimals(position)
+        header.SliceLocation = decimals(position[2:])[0]
         header.PixelData = stored.tobytes()
-        _save(header, folder / f"{index + 1:04d}.dcm")
-
-
-def _save(ds: Dataset, path: Path) -> None:
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = "RESEARCHPACS"
-    FileDataset(None, ds, preamble=b"\0" * 128, file_meta=meta).save_as(path, enforce_file_format=True)  # type: ignore[arg-type]
+        save(header, folder / f"{index + 1:04d}.dcm")
 
 
 def _header(acquisition: Acquisition) -> Dataset:
@@ -141,8 +130,8 @@ def _image(ds: Dataset, _acquisition: Acquisition) -> None:
 def _plane(ds: Dataset, acquisition: Acquisition) -> None:
     thickness, row_spacing, column_spacing = acquisition.spacing
     ds.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-    ds.PixelSpacing = _decimals((row_spacing, column_spacing))
-    ds.SliceThickness, ds.SpacingBetweenSlices = _decimals((thickness, thickness))
+    ds.PixelSpacing = decimals((row_spacing, column_spacing))
+    ds.SliceThickness, ds.SpacingBetweenSlices = decimals((thickness, thickness))
 
 
 def _pixels(ds: Dataset, acquisition: Acquisition) -> None:
@@ -172,11 +161,3 @@ def _contrast(ds: Dataset, _acquisition: Acquisition) -> None:
     ds.ContrastBolusAgent = "IOHEXOL"
     ds.ContrastBolusRoute = "IV"
     ds.ContrastBolusVolume = "80"
-
-
-def _decimals(values: Sequence[float]) -> list[str]:
-    return [f"{value:.6f}".rstrip("0").rstrip(".") for value in values]
-
-
-def _uid(kind: str, *names: str) -> UID:
-    return UID(derived_uid(kind, "sample data", *names))

@@ -11,13 +11,19 @@ from researchpacs.dicom.frame_traits import TIMING, TRAITS, Timing, timing_of
 from researchpacs.dicom.frames import FrameRow, frames_of
 from researchpacs.dicom.header import read_header
 from researchpacs.dicom.mosaics import is_mosaic
+from researchpacs.dicom.nuclear import NUCLEAR
 from researchpacs.dicom.pixels import PixelLayout, layout_of
 from researchpacs.dicom.scan import Scan
 from researchpacs.errors import PixelDataError
 
 __all__ = ["PLACING", "FrameReader", "frame_problems"]
 
-_GROUPS = frozenset(("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector"))
+_GROUPS = (NUCLEAR - {"SpacingBetweenSlices"}) | {
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "GridFrameOffsetVector",
+}
+"""What has them is read as a whole; Spacing Between Slices many others have too."""
 _SHARED = (
     frozenset(
         """

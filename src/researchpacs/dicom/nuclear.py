@@ -56,16 +56,18 @@ def nuclear_of(ds: HeaderLike, layout: PixelLayout, alike: Timing) -> Nuclear | 
         What it says of the time of all of its frames.
     """
     count = layout.number_of_frames
-    vectors = {name: vector for name in NUCLEAR if name.endswith("Vector") and (vector := _vector(ds, name, count))}
-    if not vectors and "DetectorInformationSequence" not in ds:
+    told = [name for name in NUCLEAR if name.endswith("Vector") and name in ds]
+    if not told and "DetectorInformationSequence" not in ds:
         return None
+    vectors = {name: vector for name in told if (vector := _vector(ds, name, count))}
+    are_known = len(vectors) == len(told) and (count == 1 or len(vectors) > 0)
     detectors = items_of(ds, "DetectorInformationSequence")
     first = detectors[(vectors.get("DetectorVector") or (1,))[0] - 1 :][:1]
     orientation = numbers_of(first[0], "ImageOrientationPatient", 6) if first else None
     slices = vectors.get("SliceVector", (1,) * count)
     names = [name for name in _APART if len(set(vectors.get(name, ()))) > 1]
     return Nuclear(
-        positions=_positions(ds, first, orientation, slices),
+        positions=_positions(ds, first, orientation, slices) if are_known else [None] * count,
         orientation=orientation,
         stack_ids=[", ".join(f"{_APART[name]} {vectors[name][k]}" for name in names) for k in range(count)],
         timings=_timings(ds, vectors, alike, count),
