@@ -1,4 +1,7 @@
-"""Volumes to SimpleITK and NIfTI and back keep every voxel where it is."""
+"""Volumes to SimpleITK, NIfTI and NRRD and back keep every voxel where it is."""
+
+import gzip
+import re
 
 import nibabel as nib
 import numpy as np
@@ -113,10 +116,52 @@ def test_masks_are_written_as_bytes(tmp_path):
     assert mask.dicom.to_sitk().GetPixelID() == SimpleITK.sitkUInt8
 
 
+def read_nrrd(path):
+    """By its header: values as (z, y, x), and the affine from (x, y, z) to the space it names."""
+    header, _, data = path.read_bytes().partition(b"\n\n")
+    fields = dict(line.split(": ", 1) for line in header.decode().split("\n") if ": " in line and line[0] != "#")
+    assert (fields["space"], fields["encoding"], fields.get("endian", "little")) == (
+        "left-posterior-superior",
+        "gzip",
+        "little",
+    )
+    sizes = [int(size) for size in fields["sizes"].split()]
+    values = np.frombuffer(gzip.decompress(data), {"short": "<i2", "unsigned char": "u1"}[fields["type"]])
+    affine = np.eye(4)
+    vectors = re.findall(r"\(([^)]*)\)", fields["space directions"] + fields["space origin"])
+    affine[:3] = np.array([[float(number) for number in vector.split(",")] for vector in vectors]).T
+    return values.reshape(sizes[::-1]), affine
+
+
+def test_nrrd_has_axes_x_y_z_and_each_voxel_at_its_place(vol, tmp_path):
+    vol.dicom.to_nrrd(tmp_path / "vol.nrrd")
+    values, affine = read_nrrd(tmp_path / "vol.nrrd")
+    image = SimpleITK.ReadImage(str(tmp_path / "vol.nrrd"))
+    for z, y, x in VOXELS:
+        np.testing.assert_allclose((affine @ [x, y, z, 1])[:3], vol.dicom.to_lps((z, y, x)), atol=1e-6)
+        np.testing.assert_allclose(
+            image.TransformIndexToPhysicalPoint((x, y, z)), vol.dicom.to_lps((z, y, x)), atol=1e-6
+        )
+        assert values[z, y, x] == image[x, y, z] == at(vol, z, y, x)
+
+
+def test_a_tilt_stays_a_tilt_in_nrrd(tmp_path):
+    vol = oblique(1, 0.24)
+    vol.dicom.to_nrrd(tmp_path / "vol.nrrd")
+    _, affine = read_nrrd(tmp_path / "vol.nrrd")
+    np.testing.assert_allclose(affine, vol.dicom.affine_lps[:, [2, 1, 0, 3]], atol=1e-6)
+    (vol > 0).dicom.to_nrrd(tmp_path / "mask.nrrd")
+    np.testing.assert_array_equal(read_nrrd(tmp_path / "mask.nrrd")[0], vol.values > 0)
+
+
 def test_what_cannot_be_written_right_is_refused(tmp_path):
     vol = oblique()
     with pytest.raises(InvalidInputError, match=r"\.nii"):
         vol.dicom.to_nifti(tmp_path / "vol.nrrd")
+    with pytest.raises(InvalidInputError, match=r"\.nrrd"):
+        vol.dicom.to_nrrd(tmp_path / "vol.nii")
+    with pytest.raises(GeometryError, match="dimensions"):
+        xr.concat([vol, vol], "time").dicom.to_nrrd(tmp_path / "vol.nrrd")
     with pytest.raises(UnsupportedError, match="int64"):
         vol.astype("int64").dicom.to_nifti(tmp_path / "vol.nii")
     with pytest.raises(GeometryError, match="dimensions"):

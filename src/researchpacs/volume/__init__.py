@@ -1,5 +1,6 @@
 """Series to labelled volumes: plan, read, and the geometry that travels with the array as ``DataArray.dicom``."""
 
+from researchpacs.volume._zarr_layout import as_stored, require_zarr
 from researchpacs.volume.accessor import Dicom, install
 from researchpacs.volume.adopt import adopt
 from researchpacs.volume.convert import from_sitk
@@ -16,6 +17,7 @@ __all__ = [
     "PatientFrame",
     "Plan",
     "adopt",
+    "as_stored",
     "as_volume",
     "frame_of",
     "from_sitk",
@@ -24,6 +26,7 @@ __all__ = [
     "open_volumes",
     "plan",
     "read_volume",
+    "require_zarr",
     "restore",
 ]
 

@@ -26,7 +26,7 @@ from researchpacs.volume._source import opened, read_into
 from researchpacs.volume._strips import Window, read_window
 from researchpacs.volume.plan import Plan
 
-__all__ = ["Slice", "fill", "fill_window", "frame_shape", "slices_of"]
+__all__ = ["Slice", "fill", "fill_window", "frame_shape", "slices_of", "stands_as_in_memory"]
 
 LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 """Implicit and Explicit VR Little Endian: pixels stand in the file as they stand in memory here."""
@@ -111,7 +111,7 @@ def fill(piece: Slice, out: NDArray[Any]) -> None:
     """
     place, source = _found(piece)
     with source as file:
-        if _stands_as_in_memory(place):
+        if stands_as_in_memory(place):
             stored = _read_array(file, place, out)
         else:
             stored = _looked_up(_decode(file, place), file, piece)
@@ -137,7 +137,7 @@ def fill_window(piece: Slice, out: NDArray[Any], rows: slice, columns: slice) ->
     """
     place, source = _found(piece)
     with source as file:
-        if isinstance(file, FileIO) and _stands_as_in_memory(place):
+        if isinstance(file, FileIO) and stands_as_in_memory(place):
             stored = _read_part(file, place, rows, columns)
         elif piece.tiles is None:
             stored = _looked_up(_decode_once(file, place, piece)[rows, columns], file, piece)
@@ -212,7 +212,8 @@ def _naming(piece: Slice) -> Iterator[None]:
         raise PixelDataError(f"{_name(piece)}: {error}") from error
 
 
-def _stands_as_in_memory(piece: Slice) -> bool:
+def stands_as_in_memory(piece: Slice) -> bool:
+    """Whether the pixels of a frame are a range of bytes that need nothing but a scale."""
     layout = piece.layout
     return (
         piece.byte_offset is not None

@@ -19,6 +19,8 @@ from researchpacs.volume.suv import suv
 if TYPE_CHECKING:
     import SimpleITK
 
+    from researchpacs.volume.zarr_store import VolumeStore
+
 __all__ = ["Dicom", "install"]
 
 Floats = NDArray[np.float64]
@@ -151,6 +153,37 @@ class Dicom:
     def to_nifti(self, path: str | os.PathLike[str]) -> None:
         """Write a NIfTI file, ``.nii`` or ``.nii.gz``, with axes (x, y, z)."""
         convert.to_nifti(self._vol, path)
+
+    def to_nrrd(self, path: str | os.PathLike[str]) -> None:
+        """Write an NRRD file with axes (x, y, z), space left-posterior-superior."""
+        convert.to_nrrd(self._vol, path)
+
+    def to_zarr(self, path: str | os.PathLike[str], *, labels: bool | None = None) -> None:
+        """Write OME-Zarr 0.5 with a pyramid; `labels` says whether values are names, so that none are averaged."""
+        from researchpacs.volume.ome_zarr import to_zarr
+
+        to_zarr(self._vol, path, labels=labels)
+
+    def to_kerchunk(self, path: str | os.PathLike[str]) -> None:
+        """Write where the frames of an uncompressed volume stand in their files, for ``reference://`` of fsspec."""
+        from researchpacs.volume.references import to_kerchunk
+
+        to_kerchunk(self._vol, path)
+
+    def as_zarr_store(self) -> "VolumeStore":
+        """Show the volume as a read-only Zarr store; nothing is copied, chunks are made when they are read.
+
+        Raises
+        ------
+        MissingExtraError
+            Zarr is not installed.
+        """
+        from researchpacs.volume._zarr_layout import require_zarr
+
+        require_zarr("a Zarr store")
+        from researchpacs.volume.zarr_store import VolumeStore
+
+        return VolumeStore(self._vol)
 
     def __repr__(self) -> str:
         return f"<geometry of an array {dict(self._vol.sizes)}>"

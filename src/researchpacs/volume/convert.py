@@ -1,4 +1,4 @@
-"""Volumes to and from SimpleITK, and to NIfTI; both count axes as (x, y, z)."""
+"""Volumes to and from SimpleITK, and to NIfTI and NRRD; all count axes as (x, y, z)."""
 
 import os
 from collections.abc import Hashable
@@ -17,7 +17,7 @@ from researchpacs.volume.index import TOLERANCE_MM
 if TYPE_CHECKING:
     import SimpleITK
 
-__all__ = ["from_sitk", "to_nifti", "to_sitk"]
+__all__ = ["from_sitk", "to_nifti", "to_nrrd", "to_sitk"]
 
 
 def to_sitk(vol: xr.DataArray) -> "SimpleITK.Image":
@@ -126,6 +126,42 @@ def to_nifti(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
     if np.abs(axes.T @ axes - np.eye(3)).max() < 1e-6:  # the quaternion of the qform cannot hold a shear
         image.set_qform(affine, code="scanner")
     nib.save(image, path)
+
+
+def to_nrrd(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
+    """Write a volume as NRRD with axes (x, y, z), compressed, its space in LPS mm; a tilt stays what it is.
+
+    Parameters
+    ----------
+    vol
+        Dimensions z, y, x in any order. Booleans are written as uint8.
+    path
+        Ends in ``.nrrd``.
+
+    Raises
+    ------
+    InvalidInputError
+        Another suffix, or no path of a file.
+    NotFoundError
+        The folder to write into does not exist.
+    GeometryError
+        The volume has no affine, or other dimensions than z, y, x.
+    UnsupportedError
+        The file cannot be written.
+    """
+    import SimpleITK
+
+    path = as_target(path)
+    if path.suffix.lower() != ".nrrd":
+        raise InvalidInputError(f"{path.suffix or 'no suffix'}: expected a name that ends in .nrrd")
+    image = to_sitk(vol)
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError:  # whose message has the path
+        path.unlink(missing_ok=True)
+        raise UnsupportedError(
+            "the file cannot be written: is the disk full, or may this user not write there?"
+        ) from None
 
 
 def _set_units(header: Any, vol: xr.DataArray, *more: Hashable) -> None:

@@ -14,10 +14,9 @@ from researchpacs.cohort.export import _bids
 from researchpacs.cohort.export._items import Item
 from researchpacs.cohort.export._sidecar import sidecar_of, write_json
 from researchpacs.cohort.export._volumes import dimensions_of, opened, volumes_of
-from researchpacs.errors import ConflictError, InvalidInputError, MissingExtraError
+from researchpacs.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
-    import xarray as xr
 
     from researchpacs.cohort.part import Source
 
@@ -166,10 +165,9 @@ class _Zarr:
     keeps_identity: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            import zarr  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError("an export as Zarr", "zarr") from error
+        from researchpacs.volume import require_zarr
+
+        require_zarr("an export as Zarr")
 
     def places(self, items: Sequence[Item]) -> Sequence[PurePosixPath]:
         return [_numbered(one).with_suffix(".zarr") for one in items]
@@ -178,23 +176,16 @@ class _Zarr:
         return sum(int(vol.nbytes) for vol in opened(item, source, self.on_irregular))
 
     def write(self, item: Item, source: "Source", place: Path) -> None:
+        from researchpacs.volume import as_stored
+
         sidecar = sidecar_of(source.handle(item.member))
         for stem, found in volumes_of(item, source, self.on_irregular, place.name.removesuffix(".zarr")):
-            vol = _plain(found)
-            vol.attrs["description"] = sidecar
-            chunks = tuple(size if axis in ("y", "x") else min(_CHUNK_SLICES, size) for axis, size in vol.sizes.items())
-            # Zarr 3 has no specification of texts of a fixed length, which the coordinate `frame` is.
-            vol.to_dataset(name="image").to_zarr(
+            sizes = found.sizes.items()
+            chunks = tuple(size if axis in ("y", "x") else min(_CHUNK_SLICES, size) for axis, size in sizes)
+            as_stored(found.assign_attrs(description=sidecar)).to_zarr(
                 place.with_name(f"{stem}.zarr"), mode="w-", encoding={"image": {"chunks": chunks}}, zarr_format=2,
                 consolidated=True,
             )  # fmt: skip
 
     def finish(self, folder: Path, items: Sequence[Item], about: Mapping[str, Any]) -> None:
         """Nothing: each volume describes itself."""
-
-
-def _plain(vol: "xr.DataArray") -> "xr.DataArray":
-    """With attributes as JSON has them."""
-    found = vol.copy(deep=False)
-    found.attrs = {name: list(value) if isinstance(value, tuple) else value for name, value in vol.attrs.items()}
-    return found
