@@ -57,7 +57,7 @@ def test_the_first_level_is_the_volume(written):
     np.testing.assert_array_equal(back.dicom.affine_lps, vol.dicom.affine_lps)
     assert back.dtype == vol.dtype
     assert back.dicom.frame_of_reference_uid == "1.2.3"
-    assert back.attrs["history"] == ["opened: uniform"]
+    assert back.attrs == vol.attrs
     assert all(isinstance(back.xindexes[axis], AxisIndex) for axis in "zyx")
     assert float(np.abs(back - vol).max()) == 0
 

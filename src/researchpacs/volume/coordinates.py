@@ -95,7 +95,8 @@ def named(leading: Sequence[Dimension]) -> dict[Hashable, Any]:
 def restore(vol: xr.DataArray) -> xr.DataArray:
     """Set the indexes of z, y, x again, after they were lost to a file, `interp`, `coarsen`, `pad` or `assign_coords`.
 
-    Without them geometry still reads right, but arithmetic no longer refuses another grid.
+    Without them geometry still reads right, but arithmetic no longer refuses another grid. Attributes that a file holds
+    in another form, such as a list of one, get the form that they had.
 
     Parameters
     ----------
@@ -105,14 +106,15 @@ def restore(vol: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     vol
-        The same data; arrays that have all their indexes come back as they are.
+        The same data.
 
     Raises
     ------
     GeometryError
         The coordinate ``frame`` is missing or was edited.
     """
-    return indexed(vol, frame_of(vol), {})
+    told = {name: _as_tuple(vol.attrs[name]) for name in ("history", "padding") if name in vol.attrs}
+    return indexed(vol.assign_attrs(told) if told else vol, frame_of(vol), {})
 
 
 def steps(vol: xr.DataArray) -> NDArray[np.float64]:
@@ -166,3 +168,8 @@ def _step(vol: xr.DataArray, axis: str) -> float:
         found = "one plane of unknown spacing" if vol.sizes[axis] == 1 else "positions that are not evenly spaced"
         raise GeometryError(f"the array has {found} along {axis!r}, so it has no affine")
     return step
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """NetCDF gives an array, or of one text the text; Zarr a list."""
+    return (value,) if isinstance(value, str) else tuple(np.asarray(value).tolist())
