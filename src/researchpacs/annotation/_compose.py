@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 import highdicom.sr as hd
-import numpy as np
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -12,8 +11,8 @@ from pydicom.sr.coding import Code as CodedEntry
 from pydicom.uid import UID
 from pydicom.valuerep import DA, TM
 
+from researchpacs.annotation._groups import group_of
 from researchpacs.annotation.measurement import Measurement
-from researchpacs.dicom import codes
 from researchpacs.dicom.sr import MODEL_NAME
 from researchpacs.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
 
@@ -96,7 +95,7 @@ def _content(measurements: Sequence[Measurement]) -> hd.MeasurementReport:
     return hd.MeasurementReport(
         observation_context=_observers(measurements[0].author),
         procedure_reported=_IMAGING,
-        imaging_measurements=[_group(one) for one in measurements],
+        imaging_measurements=[group_of(one) for one in measurements],
         title=_MEASUREMENT_REPORT,
     )
 
@@ -111,37 +110,6 @@ def _observers(author: str) -> hd.ObservationContext:
         observer_person_context=hd.ObserverContext(_PERSON, person),
         observer_device_context=hd.ObserverContext(_DEVICE, device),
     )
-
-
-def _group(one: Measurement) -> hd.MeasurementsAndQualitativeEvaluations:
-    """TID 1501: one number with the line it was measured along."""
-    line = hd.CoordinatesForMeasurement3D(
-        graphic_type="POLYLINE",
-        graphic_data=np.array(one.points_lps),
-        frame_of_reference_uid=one.frame_of_reference_uid,
-    )
-    number = hd.Measurement(
-        name=_coded(codes.LENGTH), value=one.value, unit=_coded(codes.MILLIMETER), referenced_coordinates=[line]
-    )
-    group = hd.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.TrackingIdentifier(uid=one.tracking_uid, identifier=one.label),
-        finding_type=_coded(one.finding) if one.finding else None,
-        finding_sites=[hd.FindingSite(_coded(one.site))] if one.site else None,
-        algorithm_id=_algorithm(one.algorithm) if one.algorithm else None,
-        measurements=[number],
-    )
-    if one.created_at:
-        group[0].ObservationDateTime = one.created_at.strftime("%Y%m%d%H%M%S.%f%z")
-    return group
-
-
-def _algorithm(text: str) -> hd.AlgorithmIdentification:
-    name, _, version = text.rpartition(" ")
-    return hd.AlgorithmIdentification(name=name, version=version)
-
-
-def _coded(code: codes.Code) -> CodedEntry:
-    return CodedEntry(code.value, code.scheme, code.meaning)
 
 
 def _reference(header: Dataset) -> Dataset:

@@ -18,9 +18,17 @@ from researchpacs.errors import InvalidInputError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["LONGEST_NAME", "UNPRINTABLE", "Measurement", "Point"]
+__all__ = ["LONGEST_NAME", "UNPRINTABLE", "Kind", "Measurement", "Number", "Point", "default_author"]
 
 Point = tuple[float, float, float]
+Kind = Literal["length", "angle", "cobb", "bidirectional", "ellipse", "polygon", "probe"]
+"""What the points are, and the value is.
+
+length: both ends. angle: end, vertex, end; degrees. cobb: both ends of a line, then of the other; degrees, at most 90.
+bidirectional: ends of the long axis, then of the short one; the value is the long axis. ellipse: ends of an axis, then
+of the other; polygon: its corners in order, the first not repeated; the value of both is the area. probe: one point and
+the value there.
+"""
 
 UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories that no one-line text has: controls, halves of characters, line and paragraph separators."""
@@ -32,13 +40,26 @@ LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A further number of a measurement, such as the mean beneath an area."""
+
+    code: Code
+    value: float
+    unit: str
+    """UCUM."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", _as_value(self.value))
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measurement on a series; made by `Measurement.length`.
+    """A measurement on a series; made by `Measurement.length`, or drawn in a viewer.
 
     Equal content is an equal measurement with equal UIDs, whenever it is made: saving it again stores nothing new.
     """
 
-    kind: Literal["length"]
+    kind: Kind
     points_lps: tuple[Point, ...]
     """Rounded to single precision, as SCOORD3D keeps them: at most 0.00002 mm off within 500 mm."""
     value: float
@@ -56,6 +77,8 @@ class Measurement:
     """Name and version of the program that measured, such as ``"nnU-Net 2.5"``; None: a person did."""
     created_at: datetime | None = None
     """When it was measured, UTC; None: not told. It is content: measured again later, it is another measurement."""
+    more: tuple[Number, ...] = ()
+    """Further numbers of the same shape, each of another kind."""
     tracking_uid: str = field(default="")
     """Derived from all of the above unless given."""
 
@@ -125,7 +148,7 @@ class Measurement:
             label=label,
             series_uid=geometry.series,
             frame_of_reference_uid=geometry.frame_of_reference_uid,
-            author=author if author is not None else _default_author(),
+            author=author if author is not None else default_author(),
             finding=finding,
             site=site,
             algorithm=algorithm,
@@ -141,6 +164,7 @@ class Measurement:
         points = "<br>".join(", ".join(f"{value:.1f}" for value in point) for point in self.points_lps)
         cells = {
             self.kind: f"{self.value:.1f} {html.escape(self.unit)}",
+            **{html.escape(n.code.meaning): f"{n.value:.1f} {html.escape(n.unit)}" for n in self.more},
             "label": html.escape(self.label),
             "points (LPS mm)": points,
             "series": f"...{html.escape(self.series_uid[-12:])}",
@@ -152,7 +176,24 @@ class Measurement:
     def _content(self) -> list[str]:
         parts = (self.series_uid, self.frame_of_reference_uid, self.kind, self.points_lps, self.value, self.unit)
         told = (self.label, self.finding, self.site, self.author, self.algorithm, self.created_at)
-        return [str(part) for part in (*parts, *told)]
+        more = [part for number in self.more for part in (number.code, number.value, number.unit)]
+        return [str(part) for part in (*parts, *told, *more)]
+
+
+def default_author() -> str:
+    """Who measures: ``RESEARCHPACS_AUTHOR`` from the environment, else the login name.
+
+    Raises
+    ------
+    InvalidInputError
+        There is neither.
+    """
+    if author := os.environ.get("RESEARCHPACS_AUTHOR"):
+        return author
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise InvalidInputError("no login name to be found; pass author=... or set RESEARCHPACS_AUTHOR") from error
 
 
 def _geometry_of(vol: "xr.DataArray") -> Any:
@@ -231,12 +272,3 @@ def _as_utc(time: datetime | None) -> datetime | None:
     if time is not None and time.tzinfo is None:
         raise InvalidInputError("created_at has no time zone; use datetime.now(timezone.utc), or leave it out")
     return time.astimezone(UTC) if time else None
-
-
-def _default_author() -> str:
-    if author := os.environ.get("RESEARCHPACS_AUTHOR"):
-        return author
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError) as error:
-        raise InvalidInputError("no login name to be found; pass author=... or set RESEARCHPACS_AUTHOR") from error

@@ -12,13 +12,12 @@ the report tells that it does not know, and the archive knows when it was stored
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
-from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
-from unicodedata import category
 
-from researchpacs.annotation.measurement import LONGEST_NAME, UNPRINTABLE, Measurement
-from researchpacs.dicom.sr import Measured, measured
+from researchpacs.annotation._found import measurements_of
+from researchpacs.annotation.measurement import Measurement
+from researchpacs.dicom.sr import measured
 from researchpacs.dicom.uids import derived_uid
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
 
@@ -29,8 +28,6 @@ __all__ = ["Evidence", "as_datasets", "from_datasets", "to_datasets"]
 
 Evidence = Callable[[str], "Sequence[Dataset]"]
 """From a SeriesInstanceUID to headers of its instances, at least one."""
-
-_LENGTHS = {("410668003", "SCT"), ("G-D7FE", "SRT")}
 
 
 def as_datasets(thing: object, *, evidence: Evidence) -> "list[Dataset] | None":
@@ -84,10 +81,10 @@ def to_datasets(measurements: Iterable[Measurement], *, evidence: Evidence) -> "
 def from_datasets(datasets: "Iterable[Dataset]") -> list[Measurement]:
     """Read measurements back from reports, ours and others'.
 
-    Lengths whose two ends are in patient coordinates come back; what else a report holds, such as lengths drawn in the
-    pixels of one image, stays in the catalog's table `measurements` only.
+    Lengths, angles, axes, areas and single values whose points are in patient coordinates come back; what else a report
+    holds, such as lengths drawn in the pixels of one image, stays in the catalog's table `measurements` only.
     """
-    return [made for ds in datasets for found in measured(ds) if (made := _as_measurement(found)) is not None]
+    return [made for ds in datasets for made in measurements_of(measured(ds))]
 
 
 def _headers(series_uid: str, evidence: Evidence) -> "list[Dataset]":
@@ -129,35 +126,3 @@ def _written(report: "Dataset") -> bytes:
     buffer = BytesIO()
     report.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def _as_measurement(found: Measured) -> Measurement | None:
-    is_length = (found.quantity.value, found.quantity.scheme) in _LENGTHS and found.unit == "mm"
-    is_line = found.graphic_type == "POLYLINE" and len(found.points_lps) == 2
-    if not (is_length and is_line and found.series_uid and found.frame_of_reference_uid):
-        return None
-    return Measurement(
-        kind="length",
-        points_lps=found.points_lps,
-        value=found.value,
-        unit=found.unit,
-        label=_plain(found.label) or "length",
-        series_uid=found.series_uid,
-        frame_of_reference_uid=found.frame_of_reference_uid,
-        author=_plain(found.author, without="\\=")[: LONGEST_NAME - 1].strip(" ^") or "unknown",
-        finding=found.finding,
-        site=found.site,
-        algorithm=found.algorithm if found.algorithm and " " in found.algorithm else None,
-        created_at=_with_zone(found.created_at),
-        tracking_uid=found.tracking_uid or "",
-    )
-
-
-def _plain(text: str | None, without: str = "") -> str:
-    """One line of what another vendor wrote."""
-    kept = (character for character in text or "" if character not in without)
-    return "".join(" " if category(character) in UNPRINTABLE else character for character in kept).strip()
-
-
-def _with_zone(time: datetime | None) -> datetime | None:
-    return time.astimezone(UTC) if time and time.tzinfo else None
