@@ -1,5 +1,7 @@
 """What a header tells of stacks and frames beside their dimension comes along as coordinates with units."""
 
+import json
+
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
@@ -111,11 +113,20 @@ def test_frames_one_by_one_have_the_times_that_files_tell(make_series):
 
 
 @pytest.mark.data
-def test_a_real_cine_has_the_times_of_its_frames(home, real_data):
+def test_real_ultrasound_has_the_times_of_its_frames_and_its_regions(home, real_data):
     with rp.connect(home) as pacs:
         pacs.ingest(real_data / "us_nm_cine", copy=False, progress=False)
         (series,) = (one for one in pacs.search("series", Modality="US") if len(one.frames()) == 10)
         frames = rp.open_frames(series, rescale=False)
+        (series,) = (one for one in pacs.search("series", Modality="US") if len(one.frames()) == 1)
+        picture = rp.open_frames(series)
+    # A part of that picture shows tissue: 0.00953678 cm for each pixel.
+    whole, tissue = json.loads(picture.attrs["regions"])
+    assert (whole["format"], whole["row_step"], tissue["format"], tissue["data"]) == ("", None, "2D", "tissue")
+    assert (tissue["rows"], tissue["columns"]) == ([48, 415], [84, 483])
+    assert (tissue["row_units"], tissue["column_units"]) == ("mm", "mm")
+    assert tissue["row_step"] == tissue["column_step"] == pytest.approx(0.0953678518)
+    assert "regions" not in frames.attrs
     # Frame Time of 76 ms.
     np.testing.assert_allclose(frames.time.values, 0.076 * np.arange(10))
     assert frames.time.dims == ("frame",)

@@ -3,14 +3,16 @@
 import json
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from researchpacs.dicom.geometry import Geometry
 from researchpacs.dicom.suv_factors import suv_factors
+from researchpacs.dicom.ultrasound import regions_of
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume.padding import padding_range
 from researchpacs.volume.suv import FACTORS
 
-__all__ = ["attributes_of", "describe", "text"]
+__all__ = ["attributes_of", "describe", "regions", "text"]
 
 UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "CPS": "counts/s", "GML": "g/ml", "PROPCNTS": "counts", "NONE": "1"}
 """Defined Terms of Units (PS3.3 C.8.9.1) as they are commonly written; all others are kept as they are."""
@@ -79,6 +81,12 @@ def describe(
         acquired = [frame.timing.acquired_us for frame in given if frame.timing.acquired_us is not None]
         described[FACTORS] = json.dumps(suv_factors(attributes.maps[-1], acquired))
     return described
+
+
+def regions(header: Mapping[str, object]) -> dict[str, object]:
+    """Give the calibrated regions of ultrasound as an attribute, JSON; nothing where there are none."""
+    found = [asdict(region) for region in regions_of(header)]
+    return {"regions": json.dumps(found)} if found else {}
 
 
 def _opened(geometry: Geometry) -> str:

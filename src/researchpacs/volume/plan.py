@@ -11,7 +11,7 @@ from researchpacs.dicom.geometry import Geometry, classify
 from researchpacs.dicom.stacks import Dimension, Part, geometry_of, rank_of, split
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.model import Frame, SeriesSource
-from researchpacs.volume._attributes import attributes_of, describe, text
+from researchpacs.volume._attributes import attributes_of, describe, regions, text
 from researchpacs.volume._labels import Label, frame_labels, stack_labels
 from researchpacs.volume._layouts import colours_of, require_known_values, values_dtype
 from researchpacs.volume._philips import on_the_scale_of_philips
@@ -122,10 +122,11 @@ def plan_of_frames(series: SeriesSource, *, rescale: Rescale = True) -> Plan:
     rows, columns, *_ = next(iter(sizes))
     geometry = Geometry((), (len(given), rows, columns), (None, None, None), None)
     planned = _planned(series, given, Part(geometry, tuple(order), (), {}), "keep", rescale=rescale)
+    header = attributes_of(series).maps[-1]
     return replace(
         planned,
-        attrs={**planned.attrs, "history": ("opened: frames one by one",)},
-        labels=frame_labels(planned.frames, attributes_of(series).maps[-1]),
+        attrs={**planned.attrs, **regions(header), "history": ("opened: frames one by one",)},
+        labels=frame_labels(planned.frames, header),
     )
 
 
