@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import convert, coordinates
+from researchpacs.volume.adc import adc
 from researchpacs.volume.arguments import as_triples
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import AxisIndex
@@ -110,6 +111,15 @@ class Dicom:
         researchpacs.volume.suv.suv : all kinds, units and errors.
         """
         return suv(self._vol, kind)
+
+    def adc(self) -> xr.DataArray:
+        """Fit the apparent diffusion coefficient, mm2/s, over all images along ``b_value``.
+
+        See Also
+        --------
+        researchpacs.volume.adc.adc : how, and errors.
+        """
+        return adc(self._vol)
 
     def to_lps(self, index: ArrayLike) -> Floats:
         """Map voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).
