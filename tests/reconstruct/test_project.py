@@ -4,6 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import SimpleITK
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,45 @@ def test_a_lazy_volume_stays_lazy():
     image = project(vol, along="z")
     assert isinstance(image.data, da.Array)
     np.testing.assert_array_equal(image.values, noise().values.max(axis=0))
+
+
+@pytest.mark.parametrize("along", "zyx")
+@pytest.mark.parametrize("how", ["max", "min", "mean"])
+@pytest.mark.parametrize("thickness", [None, 6.0, 500.0])
+def test_lazy_volumes_give_the_same(along, how, thickness):
+    vol = noise(dtype=np.float32).where(noise() != 3)
+    vol[2] = np.nan
+    lazy = vol.chunk({"z": 1, "y": 3})
+    found = project(lazy, along=along, how=how, thickness=thickness)
+    assert isinstance(found.data, da.Array)
+    expected = project(vol, along=along, how=how, thickness=thickness)
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-6)
+    assert found.dtype == expected.dtype == found.values.dtype
+    assert found.coords.equals(expected.coords)
+    assert found.attrs == expected.attrs
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_padding_is_left_out(is_lazy):
+    vol = noise().assign_attrs(padding=(-2000.0, -2000.0))
+    vol[:, :3], vol[3] = -2000, -2000
+    given = vol.chunk({"z": 2}) if is_lazy else vol
+    for how in ("max", "min", "mean"):
+        image = project(given, along="z", how=how)
+        kept = vol.values[[0, 1, 2, 4, 5, 6, 7, 8], 3:].astype(float)
+        np.testing.assert_allclose(image.values[3:], getattr(kept, how)(axis=0), rtol=1e-5)
+        assert (image.values[:3] == -2000).all()
+        slab = project(given, along="z", how=how, thickness=7.5)
+        np.testing.assert_allclose(
+            slab.values[3, 3:], getattr(vol.values[[2, 4], 3:].astype(float), how)(axis=0), rtol=1e-5
+        )
+
+
+def test_times_stay_apart():
+    times = xr.concat([noise(), noise() + 5], xr.DataArray([0, 1], dims="time"))
+    image = project(times, along="z", how="max")
+    assert image.dims == ("time", "y", "x")
+    np.testing.assert_array_equal(image.values[1], noise().values.max(axis=0) + 5)
 
 
 @settings(deadline=None)

@@ -4,12 +4,13 @@ import dask.array as da
 import numpy as np
 import pytest
 import SimpleITK
+import xarray as xr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from researchpacs.errors import GeometryError, InvalidInputError
-from researchpacs.reconstruct import project, reformat, resample, surface
+from researchpacs.reconstruct import _sampling, project, reformat, resample, surface
 from researchpacs.volume import as_volume
 
 BEADS_LPS = np.array([[-12.0, 4.0, 103.0], [9.0, -8.0, 95.0], [3.0, 14.0, 110.0]])
@@ -155,18 +156,103 @@ def test_masks_stay_masks():
     assert volume_mm3[1] == pytest.approx(volume_mm3[0], rel=0.1)
 
 
-def test_outside_is_the_smallest_value_or_the_one_asked_for():
+def test_outside_is_air_or_nothing_or_the_value_asked_for():
     vol = beads(grid((0.3, -0.2, 0.4)), dtype=np.int16) - np.int16(1000)
-    assert int(reformat(vol, "axial", spacing=2.0)[0, 0, 0]) == -1000
+    assert int(reformat(vol, "axial", spacing=2.0)[0, 0, 0]) == 0
+    assert int(reformat(vol.assign_attrs(units="HU"), "axial", spacing=2.0)[0, 0, 0]) == -1000
     assert int(reformat(vol, "axial", spacing=2.0, fill=-2000)[0, 0, 0]) == -2000
     with pytest.raises(InvalidInputError, match="does not fit int16"):
         reformat(vol, "axial", spacing=2.0, fill=1e6)
 
 
-def test_lazy_volumes_give_the_same():
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "bspline"])
+def test_lazy_volumes_stay_lazy_and_give_the_same(interpolation, monkeypatch):
+    monkeypatch.setattr(_sampling, "BLOCK_VOXELS", 20**3)  # many blocks
+    vol, other = beads(grid((0.3, -0.2, 0.4))), beads(grid((-0.1, 0.5, 0.2)))
+    lazy = vol.copy(data=da.from_array(vol.values, chunks=(1, 50, 56)))
+    for options in ({"spacing": 1.3}, {"like": other}):
+        found = resample(lazy, interpolation=interpolation, **options)
+        assert isinstance(found.data, da.Array)
+        assert len(list(np.ndindex(found.data.numblocks))) > 3
+        monkeypatch.setattr(_sampling, "BLOCK_VOXELS", 1 << 30)
+        whole = resample(vol, interpolation=interpolation, **options)
+        monkeypatch.setattr(_sampling, "BLOCK_VOXELS", 20**3)
+        np.testing.assert_allclose(found.values, whole.values, atol=0.02 if interpolation == "bspline" else 1e-3)
+        assert found.coords.equals(whole.coords)
+        assert found.attrs == whole.attrs
+
+
+def test_a_block_reads_no_more_than_the_slices_around_it():
+    read = []
+
+    def plane(block_info):
+        read.append(block_info[None]["array-location"][0][0])
+        return np.full((1, 20, 20), read[-1], np.int16)
+
+    data = da.map_blocks(plane, dtype=np.int16, chunks=((1,) * 200, (20,), (20,)), meta=np.zeros((0, 0, 0), np.int16))
+    vol = as_volume(data, np.diag([1.0, 1, 1, 1]), "1.2.3")
+    fine = resample(vol, spacing=0.5)
+    assert read == []
+    assert fine[201].values.mean() == pytest.approx(100.25, abs=0.5)
+    assert 0 < len(read) < 120
+
+
+def test_what_does_not_meet_the_volume_reads_nothing_of_it():
+    def refuse():
+        raise AssertionError("read")
+
+    data = da.map_blocks(refuse, dtype=np.int16, chunks=((4,), (4,), (4,)), meta=np.zeros((0, 0, 0), np.int16))
+    vol = as_volume(data, np.diag([1.0, 1, 1, 1]), "1.2.3")
+    far = np.eye(4)
+    far[:3, 3] = 500
+    assert (resample(vol, like=as_volume(np.zeros((5, 5, 5)), far, "1.2.3"), fill=7).values == 7).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("interpolation", ["linear", "nearest", "bspline"])
+def test_simpleitk_resamples_parallel_grids_to_the_same(dtype, interpolation):
+    vol = beads(grid(handed=-1), dtype=np.int16) // 20
+    vol = vol.astype(dtype)
+    found = resample(vol, spacing=(1.37, 2.3, 0.63), interpolation=interpolation, fill=0)
+    method = {
+        "linear": SimpleITK.sitkLinear, "nearest": SimpleITK.sitkNearestNeighbor, "bspline": SimpleITK.sitkBSpline
+    }[interpolation]  # fmt: skip
+    like = found.astype(np.float32).dicom.to_sitk()
+    image = SimpleITK.Resample(vol.astype(np.float64).dicom.to_sitk(), like, SimpleITK.Transform(), method, 0.0)
+    expected = SimpleITK.GetArrayFromImage(image)
+    if interpolation == "bspline" and np.dtype(dtype).kind == "u":
+        expected = expected.clip(0, 255)
+    limit = 0.501 if np.dtype(dtype).kind in "iu" else 1e-3
+    assert np.abs(found.values - expected).max() < limit
+
+
+def test_a_sheared_grid_is_resampled_onto_an_upright_one():
+    affine = grid()
+    affine[:3, 0] += (0.0, 0.5, 0.0)  # a gantry tilt
+    vol = beads(affine)
+    upright = resample(vol, like=beads(grid()), interpolation="linear")
+    same_beads(upright)
+
+
+def test_leading_dimensions_stay():
     vol = beads(grid((0.3, -0.2, 0.4)))
-    lazy = vol.copy(data=da.from_array(vol.values, chunks=(8, 50, 56)))
-    assert resample(lazy, spacing=2.0).identical(resample(vol, spacing=2.0))
+    times = xr.concat([vol, vol * 2], xr.DataArray([0.0, 1.5], dims="time", attrs={"units": "s"}))
+    for one in (times, times.chunk({"time": 1, "z": 4})):
+        found = resample(one, spacing=2.0)
+        assert found.dims == ("time", "z", "y", "x")
+        assert found.time.values.tolist() == [0.0, 1.5]
+        np.testing.assert_allclose(found.isel(time=1).values, 2 * resample(vol, spacing=2.0).values, atol=1e-2)
+        assert found.isel(time=0).dicom.spacing == pytest.approx((2, 2, 2), abs=1e-4)
+
+
+def test_values_that_are_not_finite_reach_their_neighbours_only():
+    vol = beads(grid())
+    vol[18, 25, 28] = np.nan
+    fine = resample(vol, spacing=0.7)
+    spoilt = np.argwhere(np.isnan(fine.values))
+    places = fine.dicom.to_lps(spoilt) - vol.dicom.to_lps([18, 25, 28])
+    assert len(spoilt) > 0
+    assert (np.abs(places) <= np.array(SPACING)[::-1] + 1e-3).all()
 
 
 def test_history_says_what_was_done():
@@ -221,6 +307,9 @@ def test_padding_is_never_mixed_with_what_was_seen(dtype):
     heights = fine.dicom.to_lps(np.indices(fine.shape).reshape(3, -1).T)[:, 0].reshape(fine.shape)
     expected = 100 + 10 * np.clip(heights / 3, 0, 5)
     assert np.abs(values - expected)[values >= 0].max() <= 0.51
+    cubic = resample(vol, spacing=(1.5, 0.7, 0.7), interpolation="bspline").values
+    np.testing.assert_array_equal(cubic < 0, values < 0)
+    assert np.abs(cubic - expected)[values >= 0].max() < 4, "the padding beside would have made it ring by hundreds"
     plain = resample(vol.drop_attrs(deep=False), spacing=(1.5, 0.7, 0.7))
     assert ((plain.values > -2000) & (plain.values < 0)).any()
     affine = np.diag([3.0, 1, 1, 1])

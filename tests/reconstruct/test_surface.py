@@ -1,13 +1,19 @@
 """Surfaces lie in the patient, close, point outward, and measure what the object measures."""
 
+import json
+import struct
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from skimage import measure
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkIOGeometry import vtkSTLReader
+from vtkmodules.vtkCommonDataModel import vtkPolyData
+from vtkmodules.vtkIOGeometry import vtkGLTFReader, vtkOBJReader, vtkSTLReader
+from vtkmodules.vtkIOPLY import vtkPLYReader
 
 from researchpacs.errors import GeometryError, InvalidInputError, MissingExtraError, UnsupportedError
 from researchpacs.reconstruct import Mesh, surface
@@ -94,11 +100,113 @@ def test_stl_is_read_back_by_vtk(tmp_path):
     np.testing.assert_allclose(points.mean(axis=0), mesh.points_lps.mean(axis=0), atol=0.05)
 
 
-def test_other_formats_come_later(tmp_path):
+def read_back(path):
+    """Points and faces, as vtk reads them."""
+    if path.suffix == ".glb":
+        reader = vtkGLTFReader()
+        reader.SetFileName(str(path))
+        reader.ApplyDeformationsToGeometryOn()
+        reader.Update()
+        blocks = reader.GetOutput().NewIterator()
+        found = vtkPolyData.SafeDownCast(blocks.GetCurrentDataObject())
+    else:
+        reader = {".ply": vtkPLYReader, ".obj": vtkOBJReader}[path.suffix]()
+        reader.SetFileName(str(path))
+        reader.Update()
+        found = reader.GetOutput()
+    points = vtk_to_numpy(found.GetPoints().GetData()).astype(float)
+    return points, vtk_to_numpy(found.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb"])
+def test_vtk_reads_the_same_mesh_back(tmp_path, suffix):
     mesh = surface(sphere(), level=0)
+    path = tmp_path / f"bone{suffix}"
+    mesh.save(path)
+    points, faces = read_back(path)
+    np.testing.assert_array_equal(faces, mesh.faces)
+    if suffix == ".glb":  # metres; the head is up, the front of the patient looks at the onlooker
+        points = points[:, [0, 2, 1]] * (1000, -1000, 1000)
+    np.testing.assert_allclose(points, mesh.points_lps, atol=1e-3)
+    assert Mesh(points, faces, "1.2.3").volume == pytest.approx(mesh.volume, rel=1e-4)
+
+
+def test_a_glb_is_what_the_specification_says(tmp_path):
+    mesh = surface(sphere(), level=0)
+    mesh.save(tmp_path / "a.glb")
+    data = (tmp_path / "a.glb").read_bytes()
+    magic, version, length, json_length, kind = struct.unpack("<4sII I4s", data[:20])
+    assert (magic, version, length, kind) == (b"glTF", 2, len(data), b"JSON")
+    told = json.loads(data[20 : 20 + json_length])
+    assert json_length % 4 == 0
+    binary_length, kind = struct.unpack("<I4s", data[20 + json_length : 28 + json_length])
+    assert (binary_length, kind) == (told["buffers"][0]["byteLength"], b"BIN\0")
+    np.testing.assert_allclose(told["accessors"][0]["min"], mesh.points_lps.min(axis=0), atol=1e-3)
+    assert told["accessors"][1]["count"] == 3 * len(mesh.faces)
+
+
+def test_another_format_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"\.stl"):
-        mesh.save(tmp_path / "bone.ply")
+        surface(sphere(), level=0).save(tmp_path / "bone.step")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("handed", [1, -1])
+def test_smoothing_takes_off_steps_and_keeps_the_volume(handed):
+    mask = sphere(handed) > 0
+    rough, smooth = surface(mask, level=0.5), surface(mask, level=0.5, smoothing=20)
+    spread = [np.linalg.norm(one.points_lps - CENTRE_LPS, axis=1).std() for one in (rough, smooth)]
+    assert spread[1] < 0.6 * spread[0]
+    assert is_closed(smooth)
+    assert smooth.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.01)
+    assert smooth.area == pytest.approx(4 * np.pi * RADIUS**2, rel=0.02)
+    assert rough.area > 1.04 * 4 * np.pi * RADIUS**2
+    assert np.linalg.norm(smooth.points_lps.mean(axis=0) - CENTRE_LPS) < 0.1
+
+
+@pytest.mark.parametrize("handed", [1, -1])
+def test_a_tenth_of_the_triangles_still_make_the_sphere(handed):
+    full, fewer = surface(sphere(handed), level=0), surface(sphere(handed), level=0, decimation=0.9)
+    assert len(fewer.faces) <= 0.11 * len(full.faces)
+    assert len(fewer.points_lps) < 0.2 * len(full.points_lps)
+    assert is_closed(fewer)
+    assert fewer.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.01)
+    assert fewer.area == pytest.approx(4 * np.pi * RADIUS**2, rel=0.01)
+
+
+def test_the_largest_part_stays_alone():
+    vol = sphere()
+    vol[0:3, 0:3, 0:3] = 5.0
+    hollow = vol.where(vol < 12.0, -1.0)
+    both, one = surface(hollow, level=0), surface(hollow, level=0, largest=True)
+    assert one.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.01)
+    assert both.area > 1.1 * one.area
+    assert is_closed(one)
+    assert len(np.unique(one.faces)) == len(one.points_lps)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"smoothing": -1}, {"smoothing": 1.5}, {"smoothing": True}, {"decimation": 1.0}, {"decimation": -0.1},
+    {"decimation": "x"},
+])  # fmt: skip
+def test_wrong_calls_say_what_was_expected(wrong):
+    with pytest.raises(InvalidInputError, match="expected"):
+        surface(sphere(), level=0, **wrong)
+
+
+@settings(max_examples=30)
+@given(st.tuples(*[st.integers(0, 9)] * 3), st.tuples(*[st.integers(1, 4)] * 3))
+def test_wherever_a_thing_lies_its_surface_is_around_it(corner, size):
+    data = np.zeros((10, 10, 10), np.int16)
+    box = tuple(slice(a, a + n) for a, n in zip(corner, size, strict=True))
+    data[box] = 100
+    extent = np.array(data[box].shape)
+    mesh = surface(as_volume(data, np.diag([2.0, 3.0, 4.0, 1.0]), "1.2.3"), level=50)
+    assert is_closed(mesh)
+    low, high = (np.array(corner) - 0.5) * (2, 3, 4), (np.array(corner) + extent - 0.5) * (2, 3, 4)
+    np.testing.assert_allclose(mesh.points_lps.min(axis=0), low, atol=1e-4)
+    np.testing.assert_allclose(mesh.points_lps.max(axis=0), high, atol=1e-4)
+    assert mesh.volume > 0
 
 
 @pytest.mark.parametrize("level", [1e6, float("nan"), float("inf")])

@@ -1,13 +1,13 @@
-"""A triangle mesh in the patient's frame, and binary STL."""
+"""A triangle mesh in the patient's frame."""
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from researchpacs.errors import UnsupportedError
+from researchpacs.errors import InvalidInputError, UnsupportedError
+from researchpacs.reconstruct._mesh_files import WRITERS, as_stl
 from researchpacs.volume.arguments import as_target
 
 __all__ = ["Mesh"]
@@ -39,30 +39,34 @@ class Mesh:
         return float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the mesh as binary STL, in LPS mm.
+        """Write the mesh, its points in LPS mm and single precision.
 
         Parameters
         ----------
         path
-            Ends in ``.stl``.
+            Ends in ``.stl`` or ``.ply``, which are written binary, ``.obj`` or ``.glb``. In the last a node takes the
+            points to metres with the head up and the front of the patient towards the onlooker, as glTF wants them.
 
         Raises
         ------
         InvalidInputError, NotFoundError
-            No path of a file, or its folder does not exist.
+            No path of a file, or its folder does not exist; a mesh without faces as GLB, which cannot be.
         UnsupportedError
             Another suffix.
         """
         target = as_target(path)
-        if target.suffix.lower() != ".stl":
+        write = WRITERS.get(target.suffix.lower())
+        if write is None:
             raise UnsupportedError(
-                f"a mesh is saved as .stl; other formats, such as {target.suffix or 'none'!r}, come later"
+                f"a mesh is saved as {', '.join(WRITERS)}; the name ends in {target.suffix or 'no suffix'!r}"
             )
-        target.write_bytes(self.as_stl())
+        if not len(self.faces) and target.suffix.lower() == ".glb":
+            raise InvalidInputError("a mesh without faces cannot be saved as .glb; take .stl or .ply")
+        target.write_bytes(write(self.points_lps, self.faces, self._doubled_normals()))
 
     def as_stl(self) -> bytes:
         """Give the bytes of a binary STL, in LPS mm."""
-        return _as_stl(self.points_lps[self.faces], self._doubled_normals())
+        return as_stl(self.points_lps, self.faces, self._doubled_normals())
 
     def _doubled_normals(self) -> NDArray[np.float64]:
         """(m, 3) Outward, twice as long as the area of the face."""
@@ -72,16 +76,3 @@ class Mesh:
 
     def __repr__(self) -> str:
         return f"Mesh({len(self.points_lps):,} points, {len(self.faces):,} faces)"
-
-
-TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
-
-
-def _as_stl(corners: NDArray[np.float64], normals: NDArray[np.float64]) -> bytes:
-    triangles: NDArray[Any] = np.zeros(len(corners), TRIANGLE)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    triangles["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
-    triangles["corners"] = corners
-    # The header must not begin with "solid": readers take such files for text.
-    header = b"binary STL, LPS mm".ljust(80)
-    return header + len(corners).to_bytes(4, "little") + bytes(triangles.tobytes())
