@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from researchpacs import datasets, errors, features, reconstruct
     from researchpacs._pacs import Pacs, connect, show_versions, view
-    from researchpacs.annotation import Measurement
+    from researchpacs.annotation import Contour, Measurement, Segmentation
     from researchpacs.convert import to_dicom
     from researchpacs.dicom import codes
     from researchpacs.search import MISSING
@@ -29,8 +29,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MISSING",
+    "Contour",
     "Measurement",
     "Pacs",
+    "Segmentation",
     "Viewer",
     "Window",
     "adopt",
@@ -53,8 +55,10 @@ __all__ = [
 
 _HOMES = {
     "MISSING": "search",
+    "Contour": "annotation",
     "Measurement": "annotation",
     "Pacs": "_pacs",
+    "Segmentation": "annotation",
     "Viewer": "viewer",
     "Window": "viewer",
     "adopt": "volume",

@@ -4,7 +4,6 @@ import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
@@ -22,7 +21,7 @@ from researchpacs.search import Search
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from researchpacs.annotation import Measurement
+    from researchpacs.annotation import Annotation
     from researchpacs.archive import BackupReport, EmbeddedArchive, VerifyReport
     from researchpacs.catalog import Result, Schema, SyncReport
     from researchpacs.cohort import Cohort, Cohorts
@@ -84,7 +83,7 @@ class Pacs(Federation):
         Parameters
         ----------
         sources
-            A file, folder, zip archive, pydicom Dataset, `Measurement`, or a list of these. Folders are walked to the
+            A file, folder, zip archive, pydicom Dataset, annotation, or a list of these. Folders are walked to the
             ground whatever the files are called.
         copy
             False leaves the files where they are and keeps references; they are never touched.
@@ -247,18 +246,11 @@ class Pacs(Federation):
         found: Series = one_of(self, "series", "SeriesInstanceUID", uid)
         return found
 
-    def annotations(self, series: Series | str) -> list["Measurement"]:
-        """Read back the measurements made on a series."""
-        from researchpacs.annotation import from_datasets
+    def annotations(self, series: Series | str) -> list["Annotation"]:
+        """Read back the measurements, segmentations and contours made on a series."""
+        from researchpacs._pacs._annotated import annotations_on
 
-        uid = series.uid if isinstance(series, Series) else self.series(series).uid
-        objects = self.sql(
-            "select distinct object_sop_instance_uid from measurements where SeriesInstanceUID = $uid order by all",
-            uid=uid,
-        ).fetchall()
-        return [
-            made for made in from_datasets(self._whole(sop_uid) for (sop_uid,) in objects) if made.series_uid == uid
-        ]
+        return annotations_on(self, series.uid if isinstance(series, Series) else self.series(series).uid)
 
     # -- cohorts -------------------------------------------------------------------------------------------------------
 
@@ -381,15 +373,10 @@ class Pacs(Federation):
     def _series_of(self, uids: Sequence[str]) -> list[Series]:
         return list(self.search("series", SeriesInstanceUID=list(uids)))
 
-    def _whole(self, sop_uid: str) -> "Dataset":
-        from pydicom import dcmread
-
-        return dcmread(BytesIO(self.archive.read(sop_uid)), force=True)
-
     def _annotation_datasets(self, thing: object) -> "list[Dataset] | None":
-        from researchpacs.annotation import as_datasets
+        from researchpacs._pacs._annotated import adapted
 
-        return as_datasets(thing, evidence=lambda series_uid: [self.series(series_uid).header()])
+        return adapted(self, thing)
 
 
 _PLURALS: dict[Level, str] = {

@@ -4,7 +4,7 @@ A segmentation's frames lie where its object says. They fit a volume where each 
 order of the slices and the direction of rows and columns.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from researchpacs.dicom.seg import Plane, planes, segments
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume.frame import AXES, PatientFrame, frame_of
 
-__all__ = ["segment_masks"]
+__all__ = ["fill", "placed_frames", "segment_masks", "spatial"]
 
 _ABSOLUTE_MM, _RELATIVE = 0.02, 0.05
 """How far a pixel may be off the voxel it falls on, as for the planes of volumes."""
 
 Spot = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 """Indices along z, y, x of the pixels of a frame, to be broadcast; -1 is outside."""
+Placed = tuple[Plane, NDArray[Any]]
+"""Where a frame is, and its stored values, ``(rows, columns)``."""
 
 
 def segment_masks(
@@ -53,27 +55,75 @@ def segment_masks(
     InvalidInputError
         No segment has one of the labels.
     """
-    vol = like.isel(dict.fromkeys((name for name in like.dims if name not in AXES), 0), drop=True)
+    vol = spatial(like)
     numbers = {label: {one.number for one in segments(ds) if one.label == label} for label in labels}
     for label, found in numbers.items():
         if not found:
             raise InvalidInputError(f"the segmentation has no segment {label!r}")
-    frame = frame_of(vol)
-    _refuse_another_frame(ds, frame)
+    if str(ds.get("FrameOfReferenceUID") or "") != frame_of(vol).uid:
+        raise GeometryError("the segmentation has another Frame of Reference than the volume; register them first")
     masks = {label: np.zeros(vol.shape, np.bool_) for label in labels}
     half = 0.5 * (ds.get("MaximumFractionalValue") or 255) if ds.get("SegmentationType") == "FRACTIONAL" else 1
-    for plane, pixels in _placed(planes(ds), frames):
-        wanted = [label for label in labels if plane.segment is None or plane.segment in numbers[label]]
+    fill(masks, placed_frames(ds, frames), numbers, vol, of_pixels=lambda pixels: pixels >= half)
+    return {label: _as_volume(mask, vol, label) for label, mask in masks.items()}
+
+
+def spatial(vol: xr.DataArray) -> xr.DataArray:
+    """Give one volume of several along leading dimensions, as z, y, x."""
+    return vol.isel(dict.fromkeys((name for name in vol.dims if name not in AXES), 0), drop=True).transpose(*AXES)
+
+
+def fill(
+    arrays: Mapping[str, NDArray[Any]],
+    placed: Iterable[Placed],
+    numbers: Mapping[str, Collection[int]],
+    vol: xr.DataArray,
+    *,
+    of_pixels: Callable[[NDArray[Any]], NDArray[Any]],
+    clip: bool = False,
+) -> None:
+    """Put frames where they are into arrays on the grid of a volume.
+
+    Parameters
+    ----------
+    arrays
+        By label, (z, y, x); where segments meet the higher value stays.
+    placed
+        Frames; those of a labelmap have no segment.
+    numbers
+        By label, the segments that are wanted.
+    vol
+        The volume, dimensions (z, y, x).
+    of_pixels
+        Makes values of the arrays from those of a frame of one segment.
+    clip
+        Leave out what is beyond the volume.
+
+    Raises
+    ------
+    GeometryError
+        Another grid, or a segment that reaches out of the volume.
+    """
+    frame = frame_of(vol)
+    for plane, pixels in placed:
+        wanted = [label for label in arrays if plane.segment is None or plane.segment in numbers[label]]
         if not wanted:
             continue
         spot = _spot(plane, pixels.shape, vol, frame)
         for label in wanted:
-            _add(masks[label], spot, np.isin(pixels, list(numbers[label])) if plane.segment is None else pixels >= half)
-    return {label: _as_volume(mask, vol, label) for label, mask in masks.items()}
+            values = np.isin(pixels, list(numbers[label])) if plane.segment is None else of_pixels(pixels)
+            _add(arrays[label], spot, values, clip=clip)
 
 
-def _placed(places: Sequence[Plane | None], frames: Iterable[NDArray[Any]]) -> Iterator[tuple[Plane, NDArray[Any]]]:
-    count = 0
+def placed_frames(ds: Dataset, frames: Iterable[NDArray[Any]]) -> Iterator[Placed]:
+    """Say where each frame of a segmentation is.
+
+    Raises
+    ------
+    GeometryError
+        A frame has no place, or there are more or fewer frames than places.
+    """
+    places, count = planes(ds), 0
     for count, pixels in enumerate(frames, start=1):
         plane = places[count - 1] if count <= len(places) else None
         if plane is None:
@@ -83,12 +133,15 @@ def _placed(places: Sequence[Plane | None], frames: Iterable[NDArray[Any]]) -> I
         raise GeometryError(f"the segmentation places {len(places)} frames and has {count}")
 
 
-def _add(mask: NDArray[np.bool_], spot: Spot, inside: NDArray[np.bool_]) -> None:
+def _add(array: NDArray[Any], spot: Spot, values: NDArray[Any], *, clip: bool) -> None:
     is_outside = np.logical_or.reduce(np.broadcast_arrays(*(index < 0 for index in spot)))
+    inside = values != 0
     if (inside & is_outside).any():
-        raise GeometryError("the segment reaches out of the volume")
+        if not clip:
+            raise GeometryError("the segment reaches out of the volume")
+        inside &= ~is_outside
     z, y, x = (index[inside] for index in np.broadcast_arrays(*spot))
-    mask[z, y, x] = True
+    array[z, y, x] = np.maximum(array[z, y, x], values[inside])
 
 
 def _spot(plane: Plane, shape: Sequence[int], vol: xr.DataArray, frame: PatientFrame) -> Spot:
@@ -137,11 +190,6 @@ def _refuse_slant(drift_mm: NDArray[np.float64], vol: xr.DataArray) -> None:
 def _smallest_step(vol: xr.DataArray) -> float:
     gaps = [abs(float(vol[axis].values[1] - vol[axis].values[0])) for axis in AXES if vol.sizes[axis] > 1]
     return min(gaps, default=0.0)
-
-
-def _refuse_another_frame(ds: Dataset, frame: PatientFrame) -> None:
-    if str(ds.get("FrameOfReferenceUID") or "") != frame.uid:
-        raise GeometryError("the segmentation has another Frame of Reference than the volume; register them first")
 
 
 def _other_grid() -> GeometryError:

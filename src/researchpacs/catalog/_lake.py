@@ -39,7 +39,7 @@ __all__ = [
 NAME = "pacs"
 """What the lake is called in SQL."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of a table; an older catalog is made anew, a newer one refused."""
 
 

@@ -159,6 +159,12 @@ def _contours() -> tuple[Column, ...]:
             ("point_count", "BIGINT", "Points of all contours."),
             ("image_count", "INTEGER", "Instances that its contours name as drawn on."),
             (
+                "volume_mm3",
+                "DOUBLE",
+                "What its contours enclose, even-odd on each plane, times the measured distance between planes; NULL "
+                "for points and open lines, for one plane alone, and where planes have no one distance.",
+            ),
+            (
                 "frame_of_reference_uid",
                 "VARCHAR",
                 "Referenced Frame of Reference UID (3006,0024).",

@@ -5,9 +5,7 @@ A segmentation's voxels are counted here, within bounds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
@@ -172,12 +170,27 @@ def _contours(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> 
             "contour_count": one.contour_count,
             "point_count": one.point_count,
             "image_count": one.image_count,
+            "volume_mm3": _enclosed(ds, one.number, note),
             "frame_of_reference_uid": one.frame_of_reference_uid,
             "structure_set_label": one.structure_set_label,
             "created_at": as_utc(one.created_at),
         }
         for one in rtstruct.regions(ds)
     ]
+
+
+def _enclosed(ds: Dataset, number: int, note: Note) -> float | None:
+    from math import isfinite
+
+    from researchpacs.dicom.contours import contour_volume_mm3, contours_of
+    from researchpacs.errors import GeometryError
+
+    try:
+        volume = contour_volume_mm3(contours_of(ds, number))
+    except GeometryError as error:
+        note("ROIContourSequence", str(error))
+        return None
+    return volume if volume is not None and isfinite(volume) else None
 
 
 def _key_images(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> list[Row]:
@@ -295,13 +308,14 @@ def _amounts(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -> "
 def _frames(archive: "Archive", stored: "Stored", layout: "PixelLayout") -> "Iterator[np.ndarray]":
     """Decode frame after frame, read one by one where they are ranges of whole bytes."""
     from researchpacs.dicom.encapsulation import frame_ranges
+    from researchpacs.dicom.file_frames import frames_of_file
     from researchpacs.dicom.pixels import decode_frame, decode_frames
 
     def read(offset: int, length: int) -> bytes:
         return archive.read(stored.key, offset, length)
 
     if "byte-ranges" not in archive.capabilities:
-        yield from _frames_of_file(archive.read(stored.key), layout)
+        yield from frames_of_file(archive.read(stored.key), layout)
         return
     ranges = frame_ranges(read, stored.header_length, stored.size, layout)
     if ranges is None:
@@ -310,23 +324,6 @@ def _frames(archive: "Archive", stored: "Stored", layout: "PixelLayout") -> "Ite
     _check_count(layout, len(ranges))
     for offset, length in ranges:
         yield decode_frame(read(offset, length), layout)
-
-
-def _frames_of_file(data: bytes, layout: "PixelLayout") -> "Iterator[np.ndarray]":
-    """Decode what a server sent, which may be written otherwise than it said."""
-    from researchpacs.dicom.encapsulation import frame_ranges
-    from researchpacs.dicom.pixels import decode_frame, decode_frames
-    from researchpacs.dicom.scan import scan
-
-    found = scan(BytesIO(data))
-    sent = replace(layout, transfer_syntax_uid=found.transfer_syntax_uid)
-    ranges = frame_ranges(lambda offset, length: data[offset : offset + length], found.header_length, len(data), sent)
-    if ranges is None:
-        yield from decode_frames(data, sent)
-        return
-    _check_count(layout, len(ranges))
-    for offset, length in ranges:
-        yield decode_frame(data[offset : offset + length], sent)
 
 
 def _check_count(layout: "PixelLayout", count: int) -> None:

@@ -76,7 +76,8 @@ def masks_on(
     from pydicom import dcmread
 
     from researchpacs.annotation.masks import segment_masks
-    from researchpacs.dicom.pixels import decode_frames, layout_of
+    from researchpacs.dicom.file_frames import frames_of_file
+    from researchpacs.dicom.pixels import layout_of
 
     masks: dict[str, Any] = {}
     for one in found:
@@ -85,7 +86,7 @@ def masks_on(
         layout = layout_of(ds, str(ds.file_meta.get("TransferSyntaxUID") or ""))
         if layout is None:
             raise PixelDataError(f"the segmentation ...{one.sop_uid[-8:]} has no pixels")
-        masks |= segment_masks(ds, decode_frames(data, layout), one.labels, like=vol)
+        masks |= segment_masks(ds, frames_of_file(data, layout), one.labels, like=vol)
     return {label: masks[label] for label in labels}
 
 

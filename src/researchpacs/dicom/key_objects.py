@@ -81,7 +81,7 @@ def _selected(ds: Dataset) -> Iterator[KeyImage]:
                 sop_class_uid=text_of(reference, "ReferencedSOPClassUID"),
                 frame_numbers=_frame_numbers(reference),
                 annotation_count=0,
-                author=text_of(observer, "PersonName"),
+                author=text_of(observer, "PersonName") or text_of(observer, "TextValue"),
                 created_at=moment_of(ds, "ContentDate", "ContentTime"),
             )
 

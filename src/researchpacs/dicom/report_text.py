@@ -69,7 +69,9 @@ def report_of(ds: Dataset) -> Report | None:
 
 def _structured(ds: Dataset) -> Report:
     title = concept_name(ds)
-    observers = (text_of(first([item], _OBSERVER), "PersonName") for item in below(ds))
+    named = [item for item in below(ds) if first([item], _OBSERVER) is not None]
+    # A person name; some write it as a text.
+    observers = (text_of(item, "PersonName") or text_of(item, "TextValue") for item in named)
     return Report(
         kind="structured",
         title_code=title,

@@ -34,6 +34,10 @@ class Region:
     """Such as PTV, ORGAN, EXTERNAL."""
     generation: str | None
     """AUTOMATIC, SEMIAUTOMATIC or MANUAL."""
+    algorithm: str | None
+    """ROI Generation Description, of an automatic one."""
+    interpreter: str | None
+    """Who drew it."""
     type: Code | None
     contour_count: int
     point_count: int
@@ -66,13 +70,16 @@ def _region(ds: Dataset, number: int, roi: Dataset, drawn: list[Dataset], observ
     frame = text_of(roi, "ReferencedFrameOfReferenceUID")
     images = {uid for contour in contours for uid in _images(contour)}
     series_uid, study_uid = only_series(images, _sources(ds, frame))
+    generation = text_of(roi, "ROIGenerationAlgorithm")
     kinds = {kind for contour in contours if (kind := text_of(contour, "ContourGeometricType"))}
     return Region(
         number=number,
         name=text_of(roi, "ROIName"),
         description=text_of(roi, "ROIDescription"),
         interpreted_type=_first_text(observed, "RTROIInterpretedType"),
-        generation=text_of(roi, "ROIGenerationAlgorithm"),
+        generation=generation,
+        algorithm=text_of(roi, "ROIGenerationDescription") if generation == "AUTOMATIC" else None,
+        interpreter=(_first_text(observed, "ROIInterpreter") or "").rstrip("^") or None,
         type=_code(observed),
         contour_count=len(contours),
         point_count=sum(_point_count(contour) for contour in contours),

@@ -18,7 +18,7 @@ from researchpacs.dicom._moment import moment_of
 from researchpacs.dicom.codes import Code
 from researchpacs.errors import PixelDataError
 
-__all__ = ["SOP_CLASSES", "Amount", "Plane", "Segment", "count_voxels", "planes", "segments", "voxel_mm3"]
+__all__ = ["SOP_CLASSES", "Amount", "Plane", "Segment", "count_voxels", "grid", "planes", "segments", "voxel_mm3"]
 
 SOP_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -161,6 +161,42 @@ def planes(ds: Dataset) -> list[Plane | None]:
         else:
             found.append(Plane(segment, position, orientation, spacing, between))
     return found
+
+
+def grid(ds: Dataset) -> tuple[np.ndarray, int] | None:
+    """Find the grid that all frames lie on, with those that are left out.
+
+    Returns
+    -------
+    affine_lps, count
+        (4, 4) from voxel index (z, y, x, 1) to LPS mm, z rising along the normal of the frames, and the number of
+        planes. None where the frames have no place, several orientations or spacings, or no one distance.
+    """
+    places = planes(ds)
+    known = [place for place in places if place is not None]
+    if not known or len(known) < len(places):
+        return None
+    if len({(one.orientation, one.pixel_spacing) for one in known}) > 1:
+        return None
+    right, down = np.reshape(known[0].orientation, (2, 3))
+    normal = np.cross(right, down)
+    along = np.asarray([one.position for one in known], float) @ normal
+    step = _step_mm(along, known[0].between_mm)
+    away = np.asarray([one.position for one in known], float)
+    first = away[int(along.argmin())]
+    away, rise = away - first, along - along.min()
+    count = 1 if rise.max() <= _SAME_PLANE_MM else 0 if step is None else round(float(rise.max()) / step) + 1
+    if not count:
+        return None
+    # From plane to plane along the normal, or slanted where slices are stacked so: but on one line.
+    slope = away[int(rise.argmax())] / rise.max() if count > 1 else normal
+    if np.abs(away - np.outer(rise, slope)).max() > _ABSOLUTE_MM:
+        return None
+    rows, columns = known[0].pixel_spacing
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([slope * (step or 1.0), down * rows, right * columns], axis=1)
+    affine[:3, 3] = first
+    return affine, count
 
 
 def voxel_mm3(ds: Dataset) -> float | None:
