@@ -32,7 +32,7 @@ check: $(STAMPS)/install ## Lint, types, layers
 	$(BIN)/python extensions/build_hook.py run check
 
 soak: $(STAMPS)/install $(STAMPS)/system ## Fault tests with their full counts
-	RESEARCHPACS_SOAK=1 $(BIN)/python -m pytest tests/faults tests/server -m soak
+	RESEARCHPACS_SOAK=1 $(BIN)/python -m pytest tests/faults tests/server tests/catalog tests/volume -m soak
 
 bench: $(STAMPS)/install ## Measure against peers and write docs/performance.md
 	$(BIN)/python benchmarks/run.py
