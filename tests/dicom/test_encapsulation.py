@@ -138,13 +138,41 @@ def test_extended_offset_table_is_used(total_length):
 
     ranges = frame_ranges(read, len(header), len(data), FIVE)
     assert [join_fragments(data[offset : offset + length]) for offset, length in ranges] == FRAMES
-    assert len(reads) < 5, "the fragments were walked although a table says where they are"
+    assert len(reads) < 7, "the fragments were walked although a table says where they are"
 
 
-@pytest.mark.parametrize("table", [b"\0" * 20, struct.pack("<5I", 0, 24, 24, 48, 72)], ids=["zeros", "repeats"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"\0" * 20,
+        struct.pack("<5I", 0, 24, 24, 48, 72),
+        struct.pack("<5I", 0, 2**20, 2**21, 2**22, 2**32 - 1),
+        struct.pack("<5I", 0, 2, 4, 6, 8),
+    ],
+    ids=["zeros", "repeats", "outside", "between"],
+)
 def test_broken_offset_table_is_not_believed(table):
     data = element(b"OB", item(table) + b"".join(map(item, FRAMES)) + DELIMITER, undefined=True)
     assert frames_in(data, FIVE) == FRAMES
+
+
+@pytest.mark.parametrize("move", [8, 2**40])
+def test_broken_extended_offset_table_is_not_believed(move):
+    value, offsets, lengths = encapsulate_extended(FRAMES)
+    moved = struct.pack("<5Q", 0, *(one + move for one in struct.unpack("<5Q", offsets)[1:]))
+    tables = b"".join(
+        struct.pack("<HH2sHI", 0x7FE0, number, b"OV", 0, len(table)) + table
+        for number, table in ((1, moved), (2, lengths))
+    )
+    data = tables + element(b"OB", value, undefined=True) + DELIMITER
+    assert frames_in(data, FIVE, len(tables)) == FRAMES
+
+
+@pytest.mark.parametrize("frames", [0, -1, -(2**31)])
+def test_no_frames_is_an_error(frames):
+    data = element(b"OB", item(b"") + item(b"\1\2"), undefined=True) + DELIMITER
+    with pytest.raises(PixelDataError, match="frames"):
+        ranges_of(data, replace(FIVE, number_of_frames=frames))
 
 
 def test_fragments_that_cannot_be_shared_out_are_an_error():

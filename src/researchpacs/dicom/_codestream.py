@@ -10,6 +10,9 @@ _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD8)))
 _EOI = b"\xff\xd9"
 _SOT = b"\xff\x90"
+_ADOBE = 0xEE
+_NOT_SUBSAMPLED = b"\1\1"
+_MOST_SAMPLES = 4
 _J2K_MAGIC = b"\xff\x4f\xff\x51"
 _JP2_MAGIC = b"\x00\x00\x00\x0cjP  "
 
@@ -27,6 +30,8 @@ class Codestream:
     """JPEG and JPEG-LS know no sign, JPEG 2000 does."""
     ends: bool = True
     """Whether its end is there: some codecs make up what is missing."""
+    adobe_transform: int | None = None
+    """Of colour JPEG what Adobe's marker says: 0 not transformed, 1 YCbCr; None without the marker."""
 
 
 def read_codestream(data: bytes) -> Codestream | None:
@@ -44,9 +49,16 @@ def read_codestream(data: bytes) -> Codestream | None:
 
 
 def _read_siz(data: bytes) -> Codestream:
-    """Read the SIZ segment of JPEG 2000 (ISO/IEC 15444-1 A.5.1)."""
-    width, height, left, top = struct.unpack_from(">4I", data, 8)
-    (samples,) = struct.unpack_from(">H", data, 40)
+    """Read the SIZ segment of JPEG 2000 (ISO/IEC 15444-1 A.5.1).
+
+    A codec may never end where tiles do not lie on the image.
+    """
+    width, height, left, top, *tile, samples = struct.unpack_from(">8IH", data, 8)
+    for low, high, size, origin in ((left, width, tile[0], tile[2]), (top, height, tile[1], tile[3])):
+        if not (low < high and size and origin <= low < origin + size):
+            raise struct.error("tiles that are not on the image")
+    if any(data[43 + 3 * k : 45 + 3 * k] != _NOT_SUBSAMPLED for k in range(min(samples, _MOST_SAMPLES))):
+        raise struct.error("samples of different size")
     depth = data[42]
     precision, signed = (depth & 0x7F) + 1, bool(depth & 0x80)
     return Codestream(height - top, width - left, samples, precision, signed, ends=_has_all_tile_parts(data))
@@ -69,7 +81,7 @@ def _has_all_tile_parts(data: bytes) -> bool:
 
 
 def _read_sof(data: bytes) -> Codestream | None:
-    position = 2
+    position, transform = 2, None
     while True:
         if data[position] != 0xFF:
             return None
@@ -79,11 +91,15 @@ def _read_sof(data: bytes) -> Codestream | None:
         elif marker in _FRAME_MARKERS:
             precision, rows, columns, samples = struct.unpack_from(">BHHB", data, position + 4)
             # the marker of the end stands in no entropy-coded data
-            return Codestream(rows, columns, samples, precision, ends=data.find(_EOI, position) >= 0)
+            ends = data.find(_EOI, position) >= 0
+            return Codestream(rows, columns, samples, precision, ends=ends, adobe_transform=transform)
         elif marker in _STANDALONE_MARKERS:
             position += 2
         else:
-            position += 2 + max(2, struct.unpack_from(">H", data, position + 2)[0])
+            (length,) = struct.unpack_from(">H", data, position + 2)
+            if marker == _ADOBE and length >= 14 and data[position + 4 : position + 9] == b"Adobe":
+                transform = data[position + 15]
+            position += 2 + max(2, length)
 
 
 def _find_jp2_codestream(data: bytes) -> int:

@@ -1,6 +1,9 @@
 """Compressed frames: imagecodecs first, because it releases the GIL, then pydicom's plugins (PS3.5 8.2, A.4)."""
 
+import itertools
+import struct
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import imagecodecs
@@ -8,7 +11,7 @@ import numpy as np
 
 from researchpacs.dicom import _pixel_native
 from researchpacs.dicom._codestream import Codestream, read_codestream
-from researchpacs.dicom._pixel_pydicom import decode_colour, decode_with_pydicom, explain
+from researchpacs.dicom._pixel_pydicom import as_rgb, decode_with_pydicom, explain, require_colour
 from researchpacs.dicom.encapsulation import join_fragments
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import PixelDataError
@@ -17,20 +20,39 @@ __all__ = ["decode_into"]
 
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _RLE = "1.2.840.10008.1.2.5"
+_RLE_HEADER = 64
+_RLE_LONGEST_RUN = 64
+"""Pixels of one byte for each byte of a segment: two bytes stand for 128 at most (PS3.5 G.3.1)."""
 _DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
-_CODECS = {
-    "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.51": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.53": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.55": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.57": imagecodecs.jpeg8_decode,
-    "1.2.840.10008.1.2.4.70": imagecodecs.jpeg8_decode,
+
+
+def _decode_htj2k(compressed: bytes) -> np.ndarray:
+    """Decode with OpenJPH, and again with OpenJPEG where that may have given up.
+
+    imagecodecs passes over errors of OpenJPH in the middle of a frame, whose remaining rows are then zero.
+    """
+    values: np.ndarray = imagecodecs.htj2k_decode(compressed)
+    if np.all(np.any(values[-1], axis=0)):
+        return values
+    checked: np.ndarray = imagecodecs.jpeg2k_decode(compressed)
+    return checked
+
+
+_JPEG: Callable[..., np.ndarray] = imagecodecs.jpeg8_decode
+_JPEG_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55))
+_CODECS: Mapping[str, Callable[..., np.ndarray]] = {
+    "1.2.840.10008.1.2.4.50": _JPEG,
+    "1.2.840.10008.1.2.4.51": _JPEG,
+    "1.2.840.10008.1.2.4.53": _JPEG,
+    "1.2.840.10008.1.2.4.55": _JPEG,
+    "1.2.840.10008.1.2.4.57": _JPEG,
+    "1.2.840.10008.1.2.4.70": _JPEG,
     "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,
     "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,
     "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,
-    "1.2.840.10008.1.2.4.201": imagecodecs.htj2k_decode,
-    "1.2.840.10008.1.2.4.202": imagecodecs.htj2k_decode,
+    "1.2.840.10008.1.2.4.201": _decode_htj2k,
+    "1.2.840.10008.1.2.4.202": _decode_htj2k,
     "1.2.840.10008.1.2.4.203": imagecodecs.jpeg2k_decode,
 }
 """By transfer syntax. In lossy HTJ2K OpenJPH wraps around where values leave their range; OpenJPEG clips them."""
@@ -45,18 +67,22 @@ def decode_into(data: bytes | memoryview, layout: PixelLayout, out: np.ndarray) 
         return
     header = _check_header(compressed, layout)
     if layout.samples_per_pixel != 1:
-        out[...] = decode_colour(compressed, layout)
-        return
-    values = _decode_grey(compressed, layout)
-    if values is None:
-        out[...] = decode_with_pydicom(compressed, layout)
-    else:
+        require_colour(layout)
+    values = _decode(compressed, header, layout)
+    if values is not None:
         _store(values, header, layout, out)
+        if layout.samples_per_pixel != 1 and layout.transfer_syntax_uid not in _JPEG_LOSSY:
+            out[...] = as_rgb(out, layout)
+    elif layout.transfer_syntax_uid == _RLE:
+        raise PixelDataError(explain(layout, "the frame's segments are broken"))
+    else:
+        out[...] = decode_with_pydicom(compressed, layout)
 
 
 def _check_header(compressed: bytes, layout: PixelLayout) -> Codestream | None:
     """Compare the frame's own header with the layout: codecs allocate what that header says."""
     if layout.transfer_syntax_uid == _RLE:
+        _check_segments(compressed, layout)
         return None
     header = read_codestream(compressed)
     if header is None:
@@ -75,21 +101,58 @@ def _check_header(compressed: bytes, layout: PixelLayout) -> Codestream | None:
     return header
 
 
-def _decode_grey(compressed: bytes, layout: PixelLayout) -> np.ndarray | None:
-    """Decode with imagecodecs; None where it has no codec for the frame or fails on it."""
-    width = layout.bits_allocated // 8
+def _check_segments(compressed: bytes, layout: PixelLayout) -> None:
+    """Compare the header of an RLE frame with the layout (PS3.5 G.5): a segment for each byte of a pixel."""
+    if layout.bits_allocated % 8 or len(compressed) < _RLE_HEADER:
+        raise PixelDataError(explain(layout, f"a frame of {len(compressed)} bytes and {layout.bits_allocated} bits"))
+    count, *offsets = struct.unpack_from("<16I", compressed)
+    expected = layout.samples_per_pixel * layout.bits_allocated // 8
+    if count != expected or expected > len(offsets):
+        raise PixelDataError(explain(layout, f"the frame has {count} segments where {expected} make its pixels"))
+    bounds = [*offsets[:count], len(compressed)]
+    pixels = layout.rows * layout.columns
+    if bounds[0] < _RLE_HEADER or any(
+        pixels > (high - low) * _RLE_LONGEST_RUN for low, high in itertools.pairwise(bounds)
+    ):
+        raise PixelDataError(explain(layout, f"the frame's segments are too short for {pixels} pixels"))
+
+
+def _decode(compressed: bytes, header: Codestream | None, layout: PixelLayout) -> np.ndarray | None:
+    """Decode with imagecodecs, colour as the codec gives it; None where it has no codec for it or fails on it."""
     try:
         if layout.transfer_syntax_uid == _RLE:
-            raw = imagecodecs.dicomrle_decode(compressed, f"<u{width}")
-            if len(raw) != layout.rows * layout.columns * width:
-                raise PixelDataError(explain(layout, f"the frame has {len(raw)} bytes after decoding"))
-            return np.frombuffer(raw, f"<u{width}").reshape(layout.frame_shape)
-        if decode := _CODECS.get(layout.transfer_syntax_uid):
-            values: np.ndarray = decode(compressed)
+            return _decode_runs(compressed, layout)
+        decode = _CODECS.get(layout.transfer_syntax_uid)
+        if decode is not None:
+            values = decode(compressed, **_colour_options(header, layout))
             return values if values.shape == layout.frame_shape else None
     except (RuntimeError, ValueError):
         return None  # imagecodecs' errors derive from RuntimeError; pydicom's plugins are tried next, and say why not
     return None
+
+
+def _colour_options(header: Codestream | None, layout: PixelLayout) -> dict[str, str]:
+    """Say to libjpeg what it cannot know: of JPEG without markers it takes three samples for YCbCr.
+
+    JPEG brings YBR_FULL and YBR_FULL_422 to RGB itself. A frame of RGB is left as it is, unless Adobe's marker says
+    that it was transformed nevertheless; lossless ones are left as they are.
+    """
+    if layout.samples_per_pixel == 1 or header is None or _CODECS[layout.transfer_syntax_uid] is not _JPEG:
+        return {}
+    is_lossless = layout.transfer_syntax_uid not in _JPEG_LOSSY
+    if is_lossless or (layout.photometric_interpretation == "RGB" and header.adobe_transform != 1):
+        return {"colorspace": "RGB", "outcolorspace": "RGB"}
+    return {}
+
+
+def _decode_runs(compressed: bytes, layout: PixelLayout) -> np.ndarray:
+    """Decode RLE, whose samples follow each other plane by plane (PS3.5 G.2)."""
+    width = layout.bits_allocated // 8
+    raw = imagecodecs.dicomrle_decode(compressed, f"<u{width}")
+    if len(raw) != layout.rows * layout.columns * layout.samples_per_pixel * width:
+        raise PixelDataError(explain(layout, f"the frame has {len(raw)} bytes after decoding"))
+    planes = np.frombuffer(raw, f"<u{width}").reshape(layout.samples_per_pixel, layout.rows, layout.columns)
+    return planes[0] if layout.samples_per_pixel == 1 else np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _store(values: np.ndarray, header: Codestream | None, layout: PixelLayout, out: np.ndarray) -> None:

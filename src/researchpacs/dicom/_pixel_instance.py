@@ -9,6 +9,7 @@ import pydicom
 
 from researchpacs.dicom import _pixel_native
 from researchpacs.dicom._pixel_pydicom import explain
+from researchpacs.dicom.encapsulation import VIDEOS
 from researchpacs.dicom.pixels import PixelLayout, stored_dtype
 from researchpacs.errors import PixelDataError
 
@@ -21,6 +22,8 @@ _EXPLICIT = "1.2.840.10008.1.2.1"
 
 def decode(file_bytes: bytes, indices: Iterable[int], layout: PixelLayout) -> Iterator[np.ndarray]:
     """Decode frames of a native or deflated instance, which is read once."""
+    if layout.transfer_syntax_uid.startswith(VIDEOS):
+        raise PixelDataError(explain(layout, "its frames are one video, not images that follow each other"))
     if not layout.is_native and layout.transfer_syntax_uid != _DEFLATED:
         raise PixelDataError(explain(layout, "frames of encapsulated pixel data are decoded one by one"))
     value, vr = _read_value(file_bytes, layout)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import PixelDataError
 
-__all__ = ["frame_ranges", "join_fragments", "pixels_end"]
+__all__ = ["VIDEOS", "frame_ranges", "join_fragments", "pixels_end"]
 
 Read = Callable[[int, int], bytes]
 """Reads ``(offset, length)`` of the instance's file; fewer bytes where it ends."""
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_VIDEOS = "1.2.840.10008.1.2.4.10"
+VIDEOS = "1.2.840.10008.1.2.4.10"
 """What the UIDs of MPEG-2, H.264 and H.265 begin with (1.2.840.10008.1.2.4.100 to .108, PS3.6 A)."""
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _UNDEFINED = 0xFFFFFFFF
@@ -68,7 +68,7 @@ def frame_ranges(read: Read, header_length: int, size: int, layout: PixelLayout)
     PixelDataError
         The element, its table or its fragments do not hold the frames that the layout declares.
     """
-    if layout.transfer_syntax_uid == _DEFLATED or layout.transfer_syntax_uid.startswith(_VIDEOS):
+    if layout.transfer_syntax_uid == _DEFLATED or layout.transfer_syntax_uid.startswith(VIDEOS):
         return None
     if header_length >= size:
         return []
@@ -167,22 +167,33 @@ def _encapsulated_ranges(
     read: Read, header_length: int, value: int, size: int, layout: PixelLayout
 ) -> list[tuple[int, int]]:
     frames = layout.number_of_frames
+    if frames <= 0:
+        raise PixelDataError(f"{frames} frames cannot be; NumberOfFrames is wrong")
     header = read(value, _ITEM_HEADER)
     table_bytes = int.from_bytes(header[4:8], "little")
     if header[:4] != _ITEM or value + _ITEM_HEADER + table_bytes > size:
         raise PixelDataError(f"no Basic Offset Table at byte {value}")
     first = value + _ITEM_HEADER + table_bytes
     extended = _extended_table(read, header_length, frames)
-    if extended and all(first + offset + length + _ITEM_HEADER <= size for offset, length in extended):
+    if extended and all(_is_fragment(read, first, size, one) for one in (extended[0], extended[-1])):
         # the lengths are those of the fragments, without the padding byte and the item header
         return [(first + offset, _ITEM_HEADER + length + length % 2) for offset, length in extended]
+    fragments = list(_fragments(read, first, size))
     if table_bytes == 4 * frames > 4:
-        offsets = struct.unpack(f"<{frames}I", read(value + _ITEM_HEADER, table_bytes))
-        if offsets[0] == 0 and all(low < high for low, high in itertools.pairwise(offsets)):
-            last = list(_fragments(read, first + offsets[-1], size))
-            bounds = [*(first + offset for offset in offsets), last[-1].end if last else first + offsets[-1]]
-            return [(low, high - low) for low, high in itertools.pairwise(bounds)]
-    return _ranges_of_fragments(list(_fragments(read, first, size)), frames)
+        starts = {fragment.offset - first: k for k, fragment in enumerate(fragments)}
+        told = [starts.get(one, -1) for one in struct.unpack(f"<{frames}I", read(value + _ITEM_HEADER, table_bytes))]
+        if told[0] == 0 and all(low < high for low, high in itertools.pairwise(told)):
+            return _spans(fragments, told)
+    return _ranges_of_fragments(fragments, frames)
+
+
+def _is_fragment(read: Read, first: int, size: int, place: tuple[int, int]) -> bool:
+    """Whether a table tells of a fragment where there is one."""
+    offset, length = place
+    header = read(first + offset, _ITEM_HEADER)
+    told = length + length % 2
+    is_item = header[:4] == _ITEM and int.from_bytes(header[4:], "little") == told
+    return is_item and first + offset + _ITEM_HEADER + told <= size
 
 
 def _extended_table(read: Read, header_length: int, frames: int) -> list[tuple[int, int]] | None:
@@ -231,6 +242,11 @@ def _ranges_of_fragments(fragments: list[_Fragment], frames: int) -> list[tuple[
                 f"{len(fragments)} fragments for {frames} frames without an offset table, and {len(starts)} of them "
                 "begin a codestream"
             )
+    return _spans(fragments, starts)
+
+
+def _spans(fragments: list[_Fragment], starts: list[int]) -> list[tuple[int, int]]:
+    """Give the bytes of frames by the number of the fragment that each begins with."""
     bounds = [*starts, len(fragments)]
     return [
         (fragments[low].offset, fragments[high - 1].end - fragments[low].offset)

@@ -21,10 +21,13 @@ __all__ = [
     "decode_frames",
     "decode_instance",
     "layout_of",
+    "require_plausible",
     "stored_dtype",
 ]
 
 _NATIVE = frozenset(("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
+_LARGE_FRAME = 256 << 20
+_MOST_EXPANSION = 1000
 _FLOAT_KEYWORDS = {"FloatPixelData": ("float32", 32), "DoubleFloatPixelData": ("float64", 64)}
 
 
@@ -139,6 +142,31 @@ def stored_dtype(layout: PixelLayout) -> "np.dtype[np.generic]":
     return np.dtype(name)
 
 
+def require_plausible(layout: PixelLayout, length: int) -> None:
+    """Refuse a frame that is declared far larger than its bytes can make it, before anything is allocated for it.
+
+    Parameters
+    ----------
+    layout
+        How it is written.
+    length
+        Of its bytes.
+
+    Raises
+    ------
+    PixelDataError
+        Small frames may be any, for a blank one takes next to nothing; a large one is over 256 MB.
+    """
+    size = layout.frame_bits // 8
+    if size > _LARGE_FRAME and size > length * _MOST_EXPANSION:
+        from researchpacs.errors import PixelDataError
+
+        raise PixelDataError(
+            f"{length} bytes are said to be a frame of {layout.rows} rows and {layout.columns} columns, {size} bytes; "
+            "Rows, Columns or the frame is wrong"
+        )
+
+
 def decode_frame(data: bytes | memoryview, layout: PixelLayout) -> "np.ndarray":
     """Decode one frame.
 
@@ -161,7 +189,9 @@ def decode_frame(data: bytes | memoryview, layout: PixelLayout) -> "np.ndarray":
     """
     import numpy as np
 
-    frame = np.empty(layout.frame_shape, stored_dtype(layout))
+    dtype = stored_dtype(layout)
+    require_plausible(layout, len(data))
+    frame = np.empty(layout.frame_shape, dtype)
     decode_frame_into(data, layout, frame)
     return frame
 
@@ -190,6 +220,7 @@ def decode_frame_into(data: bytes | memoryview, layout: PixelLayout, out: "np.nd
     from researchpacs.dicom import _pixel_codecs, _pixel_native
 
     dtype = stored_dtype(layout)
+    require_plausible(layout, len(data))
     if out.shape != layout.frame_shape:
         raise ValueError(f"a frame is {layout.frame_shape}, the array to decode into {out.shape}")
     if not np.can_cast(dtype, out.dtype, "safe"):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from researchpacs.dicom.pixels import PixelLayout, stored_dtype
+from researchpacs.dicom.pixels import PixelLayout, require_plausible, stored_dtype
 from researchpacs.errors import PixelDataError, UnsupportedError
 from researchpacs.model import Frame
 
@@ -76,9 +76,16 @@ def require_known_values(uid: str, frames: Sequence[Frame], attributes: Mapping[
     UnsupportedError
         Mosaics that do not tell where their slices are.
     PixelDataError
-        A slope that is none, a palette or a Modality LUT that is none.
+        A slope that is none, a palette or a Modality LUT that is none; frames far larger than their bytes.
     """
     series = f"series ...{uid[-8:]}"
+    for frame in frames:
+        if frame.byte_length is not None:
+            try:
+                require_plausible(frame.layout, frame.byte_length)
+            except PixelDataError as error:
+                place = f"frame {frame.index} of instance ...{frame.sop_uid[-8:]}"
+                raise PixelDataError(f"{place} in {series}: {error}") from None
     if any("MOSAIC" in frame.traits.image_type.split("\\") and frame.traits.tiles is None for frame in frames):
         raise UnsupportedError(
             f"{series} holds mosaics, many slices tiled in one image, that do not tell how their slices lie"
