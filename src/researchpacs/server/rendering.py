@@ -5,39 +5,25 @@ What a person would see on an ordinary screen: no ICC profile, no overlays, no a
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_modality_lut
 
 from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.dicom.tables import table_of
 from researchpacs.dicom.values import reading_quietly
-from researchpacs.errors import InvalidInputError, PixelDataError
+from researchpacs.dicom.voi import Function, Voi, VoiWindow, voi_of
+from researchpacs.errors import PixelDataError
 
 __all__ = ["Function", "VoiWindow", "encode_picture", "picture_of"]
 
 _BLOCK = 1 << 18
 """Pixels that are drawn at once."""
 _ENOUGH = 1 << 20
-Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
-
-
-@dataclass(frozen=True, slots=True)
-class VoiWindow:
-    """Window Center and Window Width, in rescaled values, with their function (PS3.3 C.11.2.1)."""
-
-    center: float
-    width: float
-    function: Function = "LINEAR"
-
-    def __post_init__(self) -> None:
-        least = 1.0 if self.function == "LINEAR" else 0.0
-        if not (math.isfinite(self.center) and math.isfinite(self.width) and self.width >= least and self.width > 0):
-            raise InvalidInputError("a window has a finite center, and a width of 1 or more (LINEAR) or above 0")
 
 
 def picture_of(
@@ -70,8 +56,9 @@ def picture_of(
         try:
             if layout.samples_per_pixel == 3:
                 return _eight_bits(values, layout.bits_stored)
-            if layout.photometric_interpretation == "PALETTE COLOR":
-                return _palette(values, header)
+            if layout.is_palette:
+                palette = table_of(header, layout)
+                return _eight_bits(palette.apply(values), palette.bits)
             return _grey(values, _transformations(header, index), layout, window)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise PixelDataError(
@@ -89,46 +76,25 @@ def encode_picture(picture: np.ndarray, media_type: str, *, quality: int = 90) -
 
 
 def _grey(values: np.ndarray, transformations: Dataset, layout: PixelLayout, window: VoiWindow | None) -> np.ndarray:
-    window = window or _own_window(transformations)
-    uses_table = window is None and "VOILUTSequence" in transformations and values.dtype.kind in "iu"
-    if window is None and not uses_table:
-        window = _fitting(np.asarray(apply_modality_lut(_thinned(values), transformations), np.float64))
+    voi: Voi | None = window or next(iter(voi_of(transformations)), None)
+    if voi is None:
+        voi = _fitting(np.asarray(apply_modality_lut(_thinned(values), transformations), np.float64))
     levels = np.empty(values.shape, np.uint8)
     # In blocks of rows: a real number to each pixel of a large frame would take a gigabyte.
     step = max(1, _BLOCK // values.shape[1])
     for row in range(0, len(values), step):
         block = np.asarray(apply_modality_lut(values[row : row + step], transformations), np.float64)
-        shown = _by_table(block, transformations) if window is None else _windowed(block, window)
+        shown = voi.apply(block)
         if layout.photometric_interpretation == "MONOCHROME1":
             shown = 1.0 - shown
         levels[row : row + step] = np.rint(np.clip(np.nan_to_num(shown, nan=0.0), 0.0, 1.0) * 255)
     return levels
 
 
-def _by_table(values: np.ndarray, transformations: Dataset) -> np.ndarray:
-    table = np.asarray(apply_voi(values.astype(np.int64), transformations), np.float64)
-    shown: np.ndarray = table / (2 ** int(transformations.VOILUTSequence[0].LUTDescriptor[2]) - 1)
-    return shown
-
-
 def _thinned(values: np.ndarray) -> np.ndarray:
     """Enough of a large frame to say how bright it is."""
     step = math.ceil(math.sqrt(values.size / _ENOUGH)) if values.size > _ENOUGH else 1
     return values[::step, ::step]
-
-
-def _windowed(values: np.ndarray, window: VoiWindow) -> np.ndarray:
-    """Values from 0, black, to 1, white."""
-    if window.function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            shown: np.ndarray = 1.0 / (1.0 + np.exp(-4.0 * (values - window.center) / window.width))
-        return shown
-    if window.function == "LINEAR_EXACT":
-        exact: np.ndarray = (values - window.center) / window.width + 0.5
-        return exact
-    if window.width == 1.0:
-        return (values > window.center - 0.5).astype(np.float64)
-    return (values - (window.center - 0.5)) / (window.width - 1.0) + 0.5
 
 
 def _fitting(values: np.ndarray) -> VoiWindow:
@@ -139,25 +105,6 @@ def _fitting(values: np.ndarray) -> VoiWindow:
     if not high > low:
         low, high = float(known.min()), float(known.max())
     return VoiWindow((low + high) / 2, max(high - low, 1e-9), "LINEAR_EXACT")
-
-
-def _own_window(transformations: Dataset) -> VoiWindow | None:
-    center, width = (_first(transformations.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None:
-        return None
-    function = str(transformations.get("VOILUTFunction") or "LINEAR").strip().upper()
-    known: Function = function if function in ("LINEAR_EXACT", "SIGMOID") else "LINEAR"  # type: ignore[assignment]
-    try:
-        return VoiWindow(center, width, known)
-    except InvalidInputError:
-        return None  # a width of zero and the like: real scanners write them
-
-
-def _first(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    one = value[0] if hasattr(value, "__iter__") and not isinstance(value, str) else value
-    return float(one)
 
 
 def _transformations(header: Dataset, index: int) -> Dataset:
@@ -184,11 +131,6 @@ def _functional_groups(header: Dataset, index: int) -> Iterator[Dataset]:
     per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
     if index < len(per_frame):
         yield per_frame[index]
-
-
-def _palette(values: np.ndarray, header: Dataset) -> np.ndarray:
-    colours = apply_color_lut(values, header)
-    return _eight_bits(colours, colours.dtype.itemsize * 8)
 
 
 def _eight_bits(values: np.ndarray, bits: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from researchpacs.volume.index import AxisIndex
 from researchpacs.volume.open import open_frames, open_volume, open_volumes
 from researchpacs.volume.plan import Plan, plan
 from researchpacs.volume.read import read_volume
+from researchpacs.volume.real_world import real_world
 
 __all__ = [
     "AxisIndex",
@@ -26,6 +27,7 @@ __all__ = [
     "open_volumes",
     "plan",
     "read_volume",
+    "real_world",
     "require_zarr",
     "restore",
 ]

@@ -5,11 +5,13 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from researchpacs.dicom.attributes import items_of, text_of
 from researchpacs.dicom.geometry import Geometry
 from researchpacs.dicom.suv_factors import suv_factors
 from researchpacs.dicom.ultrasound import regions_of
 from researchpacs.model import Frame, SeriesSource
 from researchpacs.volume.padding import padding_range
+from researchpacs.volume.real_world import mappings_of
 from researchpacs.volume.suv import FACTORS
 
 __all__ = ["attributes_of", "describe", "regions", "text"]
@@ -77,6 +79,9 @@ def describe(
     padding = padding_range(attributes, frames, rescale=rescale)
     if padding is not None:
         described["padding"] = padding
+    mappings = mappings_of(attributes.maps[-1])
+    if mappings is not None:
+        described["real_world"] = mappings
     if rescale and described["Modality"] == "PT":
         acquired = [frame.timing.acquired_us for frame in given if frame.timing.acquired_us is not None]
         described[FACTORS] = json.dumps(suv_factors(attributes.maps[-1], acquired))
@@ -101,6 +106,10 @@ def _units(attributes: Mapping[str, object]) -> str:
         return "Gy" if text(attributes, "DoseUnits") == "GY" else "relative"
     if modality in ("PT", "NM") and of_pet:
         return UNITS.get(of_pet, of_pet)
+    tables = items_of(attributes, "ModalityLUTSequence")
+    if tables:
+        told = text_of(tables[0], "ModalityLUTType")
+        return "" if told == "US" else told
     rescale_type = text(attributes, "RescaleType")
     if rescale_type and rescale_type != "US":  # US is "unspecified" (PS3.3 C.11.1.1.2)
         return rescale_type

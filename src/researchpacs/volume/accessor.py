@@ -15,6 +15,7 @@ from researchpacs.volume.arguments import as_triples
 from researchpacs.volume.frame import AXES, frame_of
 from researchpacs.volume.index import AxisIndex
 from researchpacs.volume.padding import padding_of
+from researchpacs.volume.real_world import real_world
 from researchpacs.volume.suv import suv
 
 if TYPE_CHECKING:
@@ -120,6 +121,15 @@ class Dicom:
         researchpacs.volume.adc.adc : how, and errors.
         """
         return adc(self._vol)
+
+    def real_world(self, label: str | None = None) -> xr.DataArray:
+        """Map stored values (``rescale=False``) to a quantity with units, by Real World Value Mapping.
+
+        See Also
+        --------
+        researchpacs.volume.real_world : parameters and errors.
+        """
+        return real_world(self._vol, label)
 
     def to_lps(self, index: ArrayLike) -> Floats:
         """Map voxel indices to patient coordinates (PS3.3 C.7.6.2.1.1).
