@@ -132,17 +132,17 @@ def _decode(compressed: bytes, header: Codestream | None, layout: PixelLayout) -
 
 
 def _colour_options(header: Codestream | None, layout: PixelLayout) -> dict[str, str]:
-    """Say to libjpeg what it cannot know: of JPEG without markers it takes three samples for YCbCr.
+    """Say to libjpeg what it would guess: whether three samples are YCbCr, to be brought to RGB.
 
-    JPEG brings YBR_FULL and YBR_FULL_422 to RGB itself. A frame of RGB is left as it is, unless Adobe's marker says
-    that it was transformed nevertheless; lossless ones are left as they are.
+    They are what the instance says, but for RGB of which Adobe's marker says that it was transformed nevertheless.
+    Lossless frames are left as they are.
     """
     if layout.samples_per_pixel == 1 or header is None or _CODECS[layout.transfer_syntax_uid] is not _JPEG:
         return {}
-    is_lossless = layout.transfer_syntax_uid not in _JPEG_LOSSY
-    if is_lossless or (layout.photometric_interpretation == "RGB" and header.adobe_transform != 1):
+    is_rgb = layout.photometric_interpretation == "RGB" and header.adobe_transform != 1
+    if is_rgb or layout.transfer_syntax_uid not in _JPEG_LOSSY:
         return {"colorspace": "RGB", "outcolorspace": "RGB"}
-    return {}
+    return {"colorspace": "YCBCR", "outcolorspace": "RGB"}
 
 
 def _decode_runs(compressed: bytes, layout: PixelLayout) -> np.ndarray:
