@@ -1,4 +1,4 @@
-"""Read a CT of 512 x 512 x 400, uncompressed: all of it, and the first slice."""
+"""Read a CT of 512 x 512 x 400, uncompressed: all of it, the first slice, and a plane across all slices."""
 
 import json
 import tempfile
@@ -50,6 +50,13 @@ def rows() -> Iterable[Row]:
             "SimpleITK: list the series, read one file", peer.seconds, "ratio >= 5",
             peer.seconds / first.seconds >= 5, _mb(first.peak_bytes), first.rounds, versions,
             (first.slowest, peer.slowest),
+        )  # fmt: skip
+        plane, peer = alternately(ours_sagittal, sitk_read, given=given)
+        yield Row(
+            "open the series and read a sagittal plane (xarray's engine)", plane.seconds,
+            "SimpleITK ImageSeriesReader, names given", peer.seconds, "ratio >= 10",
+            peer.seconds / plane.seconds >= 10, _mb(plane.peak_bytes), plane.rounds, versions,
+            (plane.slowest, peer.slowest),
         )  # fmt: skip
 
 
@@ -113,6 +120,18 @@ def ours_first_slice(given: str) -> Clock:
     with clock() as found:
         plane = rp.open_volume(series)[0].values
     assert plane.shape == (512, 512)
+    return found
+
+
+def ours_sagittal(given: str) -> Clock:
+    import xarray as xr
+
+    at = json.loads(given)
+    _ = xr.open_dataset(open_series(Path(at["home"]), at["warm_uid"]), engine="researchpacs")["image"][:, :, 0].values
+    series = open_series(Path(at["home"]), at["uid"])
+    with clock() as found:
+        plane = xr.open_dataset(series, engine="researchpacs")["image"].isel(x=256).values
+    assert plane.shape == (SLICES, 512)
     return found
 
 

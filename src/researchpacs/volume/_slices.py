@@ -138,7 +138,7 @@ def fill_window(piece: Slice, out: NDArray[Any], rows: slice, columns: slice) ->
     place, source = _found(piece)
     with source as file:
         if isinstance(file, FileIO) and stands_as_in_memory(place):
-            stored = _read_part(file, place, rows, columns)
+            stored = _read_part(file, place, rows, columns, out)
         elif piece.tiles is None:
             stored = _looked_up(_decode_once(file, place, piece)[rows, columns], file, piece)
         else:
@@ -230,26 +230,29 @@ def stands_as_in_memory(piece: Slice) -> bool:
 
 def _read_array(file: FileIO | BytesIO, piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
     """Read uncompressed integers, into the memory of `out` where their size is the same."""
-    stored = stored_dtype(piece.layout)
-    fits = out.dtype.kind in "iu" and out.dtype.itemsize == stored.itemsize
-    pixels: NDArray[Any] = out.view(stored) if fits else np.empty(out.shape, stored)
+    pixels = _room(piece, out)
     if piece.byte_length is not None and piece.byte_length < pixels.nbytes:
         raise PixelDataError(f"{_name(piece)} has {piece.byte_length} bytes of pixels; expected {pixels.nbytes}")
     read_into(file, piece.byte_offset or 0, pixels.data.cast("B"), _name(piece))
     return _without_spare_bits(pixels, piece)
 
 
-def _read_part(file: FileIO, piece: Slice, rows: slice, columns: slice) -> NDArray[Any]:
-    """Read a part of uncompressed integers."""
+def _read_part(file: FileIO, piece: Slice, rows: slice, columns: slice, out: NDArray[Any]) -> NDArray[Any]:
+    """Read a part of uncompressed integers, into the memory of `out` where their size is the same."""
     layout = piece.layout
-    stored = stored_dtype(layout)
-    if piece.byte_length is not None and piece.byte_length < layout.rows * layout.columns * stored.itemsize:
+    pixels = _room(piece, out)
+    if piece.byte_length is not None and piece.byte_length < layout.rows * layout.columns * pixels.itemsize:
         raise PixelDataError(f"{_name(piece)} has {piece.byte_length} bytes of pixels; expected more: run verify")
-    window = read_window(
-        file, Window(piece.byte_offset or 0, layout.rows, layout.columns, rows, columns), stored,
-        name=_name(piece), is_ours=piece.location.mtime_ns is None,
-    )  # fmt: skip
-    return _without_spare_bits(window, piece)
+    window = Window(piece.byte_offset or 0, layout.rows, layout.columns, rows, columns)
+    read_window(file, window, pixels, name=_name(piece), is_ours=piece.location.mtime_ns is None)
+    return _without_spare_bits(pixels, piece)
+
+
+def _room(piece: Slice, out: NDArray[Any]) -> NDArray[Any]:
+    """Give what stored values are read into: `out` itself where it has room for no more and no less."""
+    stored = stored_dtype(piece.layout)
+    fits = out.dtype.kind in "iu" and out.dtype.itemsize == stored.itemsize
+    return out.view(stored) if fits else np.empty(out.shape, stored)
 
 
 def _without_spare_bits(pixels: NDArray[Any], piece: Slice) -> NDArray[Any]:
@@ -301,7 +304,7 @@ def _rescale(stored: NDArray[Any], piece: Slice, out: NDArray[Any]) -> None:
             out[...] = stored * np.float64(piece.slope) + np.float64(piece.intercept)
         return
     slope, intercept = int(piece.slope), int(piece.intercept)
-    if not np.shares_memory(stored, out):
+    if not np.may_share_memory(stored, out):  # either a view of it, or an array of its own
         _require_fit(stored, slope, intercept, piece, out.dtype)
         np.copyto(out, stored, casting="unsafe")
     # Two's complement: whatever overflows on the way comes back, because the result is known to fit.

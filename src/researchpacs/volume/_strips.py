@@ -42,8 +42,8 @@ class Window:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
-def read_window(file: FileIO, window: Window, dtype: np.dtype[Any], *, name: str, is_ours: bool) -> NDArray[Any]:
-    """Read some rows and columns of a frame.
+def read_window(file: FileIO, window: Window, out: NDArray[Any], *, name: str, is_ours: bool) -> None:
+    """Read some rows and columns of a frame into `out`; nothing beside them is kept in memory.
 
     Parameters
     ----------
@@ -51,33 +51,28 @@ def read_window(file: FileIO, window: Window, dtype: np.dtype[Any], *, name: str
         Unbuffered.
     window
         Which.
-    dtype
-        Of a pixel.
+    out
+        (rows, columns) of the window, C-contiguous, of the type that the file has.
     name
         Of the frame, for errors.
     is_ours
         Whether nobody shortens the file meanwhile.
-
-    Returns
-    -------
-    pixels
-        (rows, columns), writable; nothing beside them is kept in memory.
 
     Raises
     ------
     PixelDataError
         The file ends too early.
     """
-    pixels: NDArray[Any] = np.empty(window.shape, dtype)
+    if out.shape != window.shape:
+        raise ValueError(f"a window of {window.shape} pixels is read into an array of {out.shape}")
     count, width = window.shape
     if width == window.width:
-        first = window.offset + window.rows.start * window.width * dtype.itemsize
-        read_into(file, first, pixels.data.cast("B"), name)
+        first = window.offset + window.rows.start * window.width * out.itemsize
+        read_into(file, first, out.data.cast("B"), name)
     elif is_ours and count > 1 and width * _NARROW <= window.width:
-        _pick_mapped(file, window, pixels, name)
+        _pick_mapped(file, window, out, name)
     else:
-        _pick_bands(file, window, pixels, name)
-    return pixels
+        _pick_bands(file, window, out, name)
 
 
 def _pick_mapped(file: FileIO, window: Window, pixels: NDArray[Any], name: str) -> None:
