@@ -3,7 +3,11 @@
 Expected numbers are worked out by hand from the formulas, to as many digits as are written here.
 """
 
+import math
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
@@ -198,6 +202,38 @@ def test_no_reason_tells_a_patients_data():
     ds = pet(PatientWeight="1234.5", PatientSize="17.5", PatientSex="O", item={"RadionuclideTotalDose": "987"})
     text = " ".join(str(one) for one in suv_factors(ds, [NOON]).values())
     assert not any(value in text for value in ("1234", "17.5", "987", "2024"))
+
+
+numbers = st.floats() | st.sampled_from([0.0, 1e-308, 1e308, -1.0, 60.0, 1.7, 4e8, 6586.2]) | st.none() | st.just("x")
+times = st.sampled_from(
+    ["", "120000", "235959.999999", "240000", "20240301102000", "20240301102000+0100", "zero", "000000"]
+)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_header_makes_it_fail(data):
+    dose = {name: data.draw(numbers) for name in ("RadionuclideTotalDose", "RadionuclideHalfLife")}
+    dose |= {f"RadiopharmaceuticalStart{name}": data.draw(times) for name in ("Time", "DateTime")}
+    header = {
+        name: data.draw(numbers)
+        for name in ("PatientWeight", "PatientSize", "FrameReferenceTime", "ActualFrameDuration")
+    } | {
+        "Units": data.draw(st.sampled_from(["BQML", "CNTS", "GML", "CM2ML", ""])),
+        "SUVType": data.draw(st.sampled_from(["BW", "LBM", "BSA", ""])),
+        "DecayCorrection": data.draw(st.sampled_from(["START", "ADMIN"])),
+        "PatientSex": data.draw(st.sampled_from(["M", "F", "O"])),
+        "CorrectedImage": ["ATTN", "DECY"],
+        "SeriesDate": data.draw(st.sampled_from(["20240301", "20240305", "x", None])),
+        "SeriesTime": data.draw(times),
+        "TimezoneOffsetFromUTC": data.draw(st.sampled_from(["+0100", "x", None])),
+        "RadiopharmaceuticalInformationSequence": [dose],
+        "(7053,1000)": {"creator": PHILIPS, "value": data.draw(numbers)},
+        "(7053,1009)": {"creator": PHILIPS, "value": data.draw(numbers)},
+    }  # fmt: skip
+    acquired = data.draw(st.lists(st.integers(-(10**18), 10**18) | st.just(NOON), max_size=2))
+    for factor in suv_factors(header, acquired).values():
+        assert isinstance(factor, str) or 0 < factor < math.inf
 
 
 @pytest.mark.data

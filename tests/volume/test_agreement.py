@@ -221,10 +221,10 @@ def as_frames(series, reasons: str) -> tuple[str, str, str, bool]:
         frames = rp.open_frames(series, rescale=False).load()
     except GeometryError:
         return "frames of several sizes", "-", f"no volume: {reasons}", True
-    ok, unread = True, 0
+    headers, ok, unread = {}, True, 0
     ordered = sorted(series.frames(), key=lambda frame: (frame.instance_number or 0, frame.sop_uid, frame.index))
     for frame, plane in list(zip(ordered, frames.values, strict=True))[:: max(1, len(ordered) // 7)]:
-        expected = decoded(series, frame, {})
+        expected = decoded(series, frame, headers)
         unread += expected is None
         ok &= expected is None or bool(np.array_equal(plane, expected))
     return shown(frames), "pydicom", f"no volume: {reasons}; frames equal{but(unread)}", ok

@@ -4,6 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -13,7 +15,13 @@ from pydicom.uid import (
 )
 
 import researchpacs as rp
+from researchpacs.dicom.frame_record import pack, unpack
+from researchpacs.dicom.frames import frames_of
+from researchpacs.dicom.nuclear import NUCLEAR
+from researchpacs.dicom.pixels import PixelLayout
+from researchpacs.dicom.stacks import split
 from researchpacs.errors import GeometryError
+from researchpacs.model import Frame
 
 ROWS, COLUMNS = 6, 5
 CORONAL = [1, 0, 0, 0, 0, -1]
@@ -174,6 +182,43 @@ def test_vectors_that_lie_make_no_volume(opened, tmp_path, vector):
     )  # fmt: skip
     with pytest.raises(GeometryError):
         rp.open_volume(opened())
+
+
+numbers = st.floats() | st.integers(-3, 9) | st.sampled_from([1e308, 1e-308]) | st.none()
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_no_header_makes_it_fail(data):
+    layout = PixelLayout("1.2.840.10008.1.2.1", ROWS, COLUMNS, 1, 16, 16, 0, "MONOCHROME2", 0, number_of_frames=4)
+    vectors = sorted(name for name in NUCLEAR if name.endswith("Vector"))
+    header = {
+        name: data.draw(st.lists(st.integers(1, 3), min_size=4, max_size=4) | st.lists(numbers, max_size=5))
+        for name in data.draw(st.sets(st.sampled_from(vectors)))
+    }
+    header |= {"SpacingBetweenSlices": data.draw(numbers), "ImageType": ["ORIGINAL", "PRIMARY", "RECON TOMO"]}
+    place = st.tuples(*[numbers] * 3) | st.just((1.0, 2.0, 3.0))
+    header["DetectorInformationSequence"] = [
+        {
+            "ImagePositionPatient": list(data.draw(place)),
+            "ImageOrientationPatient": data.draw(st.just(CORONAL) | st.lists(numbers, max_size=7)),
+        }
+    ]
+    phase = ("PhaseDelay", "ActualFrameDuration", "PauseBetweenFrames", "NumberOfFramesInPhase")
+    header["PhaseInformationSequence"] = [{name: data.draw(numbers) for name in phase} for _ in range(3)]
+    gate = {"DataInformationSequence": [{"FrameTime": data.draw(numbers)}]}
+    header |= {"GatedInformationSequence": [gate], "AcquisitionDate": "20240301", "AcquisitionTime": "120000"}
+    rows = frames_of(header, layout, None)
+    assert len(rows) == 4
+    number, back = unpack(pack(rows, 1))
+    assert (number, back) == (1, rows)
+    split([
+        Frame(
+            "1.2", row.index, 1, row.position, row.orientation, (3.0, 2.0), 1.0, 0.0, None, None, layout, row.traits,
+            row.timing,
+        )
+        for row in rows
+    ])  # fmt: skip
 
 
 def pet(folder, stacks, each):

@@ -28,6 +28,10 @@ _APART = {"EnergyWindowVector": "energy window", "DetectorVector": "detector", "
 
 _DATA = "DataInformationSequence"
 
+_LARGEST_MM = 1e6
+_LONGEST_MS = 1e12
+"""Thirty years."""
+
 Vector = tuple[int, ...]
 
 
@@ -92,7 +96,9 @@ def _positions(
     spacing = numbers_of(ds, "SpacingBetweenSlices", 1)
     if spacing is None and len(set(slices)) > 1:
         return nowhere
-    step = np.cross(orientation[:3], orientation[3:]) * (spacing[0] if spacing else 0.0)
+    if spacing is not None and abs(spacing[0]) > _LARGEST_MM:
+        return nowhere
+    step = np.cross(np.clip(orientation[:3], -1, 1), np.clip(orientation[3:], -1, 1)) * (spacing[0] if spacing else 0.0)
     # Slice 1 is where the detector's position is, also where the frames begin with another one.
     placed = np.asarray(corner) + (np.array(slices)[:, None] - 1) * step
     return [(x, y, z) for x, y, z in (placed + 0.0).tolist()]
@@ -127,7 +133,7 @@ def _slot_ms(ds: HeaderLike) -> float | None:
     gates = [data for gated in items_of(ds, "GatedInformationSequence") for data in items_of(gated, _DATA)]
     told = {numbers_of(data, "FrameTime", 1) for data in gates}
     (found,) = told if len(told) == 1 else (None,)
-    return found[0] if found and found[0] > 0 else None
+    return found[0] if found and 0 < found[0] < _LONGEST_MS else None
 
 
 def _begun_us(ds: HeaderLike, moments: Sequence[tuple[int, int]]) -> list[int] | None:
@@ -143,4 +149,5 @@ def _begun_us(ds: HeaderLike, moments: Sequence[tuple[int, int]]) -> list[int] |
         start = starts[-1] + frames[0] * steps[-1] - pause
     if any(phase > len(starts) for phase, _ in moments):
         return None
-    return [round((starts[phase - 1] + (time - 1) * steps[phase - 1]) * 1000) for phase, time in moments]
+    begun = [starts[phase - 1] + (time - 1) * steps[phase - 1] for phase, time in moments]
+    return [round(ms * 1000) for ms in begun] if all(0 <= ms < _LONGEST_MS for ms in begun) else None

@@ -22,7 +22,10 @@ _DAY_US = 86_400_000_000
 _LEAST_DOSE_BQ = 1e4
 """Less cannot be imaged; it was written in MBq."""
 _MOST_HALF_LIVES = 10
-_MOST_KG, _MOST_M = 1000.0, 3.0
+_MOST_KG, _MOST_M, _MOST_BQ, _MOST_HALF_LIFE_S = 1000.0, 3.0, 1e15, 1e10
+_LEAST = 1e-3
+"""Of all of them: a gram, a millimetre."""
+_LONGEST_MS = 1e9
 
 
 class _LackingError(Exception):
@@ -49,7 +52,8 @@ def suv_factors(header: HeaderLike, acquired_us: Iterable[int]) -> dict[str, flo
     found: dict[str, float | str] = {}
     for kind in SUV_TYPES:
         try:
-            found[kind] = _factor(header, acquired, kind)
+            factor = _factor(header, acquired, kind)
+            found[kind] = factor if 0 < factor < math.inf else "the values of the header give no factor that can be"
         except _LackingError as lacking:
             found[kind] = str(lacking)
     return found
@@ -132,10 +136,12 @@ def _dose_bq(header: HeaderLike, acquired: tuple[int, ...]) -> float:
         several = "names several radiopharmaceuticals"
         keyword = "RadiopharmaceuticalInformationSequence"
         raise _LackingError(f"{keyword} {several}" if items else _absent(keyword))
-    dose = _within(items[0], "RadionuclideTotalDose", math.inf)
+    dose = _within(items[0], "RadionuclideTotalDose", _MOST_BQ)
     if dose < _LEAST_DOSE_BQ:
         raise _LackingError("RadionuclideTotalDose is less than can be imaged; its unit is Bq, not MBq")
-    half_life = _within(items[0], "RadionuclideHalfLife", math.inf)
+    half_life = _within(items[0], "RadionuclideHalfLife", _MOST_HALF_LIFE_S)
+    if half_life < 1:
+        raise _LackingError("RadionuclideHalfLife is less than a second; its unit is s")
     correction = text_of(header, "DecayCorrection")
     if correction == "ADMIN":
         return dose
@@ -165,7 +171,10 @@ def _scan_us(header: HeaderLike, acquired: tuple[int, ...], half_life: float) ->
     if of_ge is not None:
         return of_ge
     reference, duration = _number(header, "FrameReferenceTime"), _number(header, "ActualFrameDuration")
-    if reference and duration and reference > 0 and duration > 0 and len(set(acquired)) == 1:
+    sound = (
+        reference is not None and duration is not None and 0 < reference < _LONGEST_MS and 0 < duration < _LONGEST_MS
+    )
+    if reference and duration and sound and len(set(acquired)) == 1:
         # Frame Reference Time is when the mean count rate was met, in ms after the beginning (PS3.3 C.8.9.4).
         decay = math.log(2) / half_life
         within = decay * duration / 1000
@@ -211,8 +220,8 @@ def _within(header: HeaderLike, keyword: str, most: float) -> float:
     value = _number(header, keyword)
     if value is None or value == 0:
         raise _LackingError(_absent(keyword))
-    if not 0 < value <= most:
-        raise _LackingError(f"{keyword} cannot be: it is negative, or too large for its unit")
+    if not _LEAST < value <= most:
+        raise _LackingError(f"{keyword} cannot be: it is negative, or of another order than its unit")
     return value
 
 

@@ -25,6 +25,8 @@ DATA = {
 _UNITS = {3: ("mm", 10.0), 4: ("s", 1.0), 7: ("mm/s", 10.0)}
 """Physical Units of a direction, from cm, s and cm/s; others are not calibrated in a unit that is used here."""
 
+_LARGEST = 1e6
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -74,7 +76,8 @@ def _region(item: HeaderLike) -> Region | None:
 def _step(item: HeaderLike, direction: str) -> tuple[float | None, str]:
     delta = numbers_of(item, f"PhysicalDelta{direction}", 1)
     units, factor = _UNITS.get(_number(item, f"PhysicalUnits{direction}Direction"), ("", 0.0))
-    return (abs(delta[0]) * factor, units) if delta is not None and delta[0] and units else (None, "")
+    is_told = delta is not None and 0 < abs(delta[0]) < _LARGEST and units
+    return (abs(delta[0]) * factor, units) if delta is not None and is_told else (None, "")
 
 
 def _data(number: int) -> str:

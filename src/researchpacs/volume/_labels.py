@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 _SAME = 1e-3
 """Of ms and of unit vectors: last digits that vary from slice to slice."""
 
+_LONGEST_MS = 1e9
+"""Between frames of a cine."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -143,14 +146,15 @@ def _plain(name: str, values: Floats, units: str) -> Label:
 def _cine_s(header: HeaderLike, indices: Sequence[int]) -> Floats | None:
     """Seconds from the first frame of a cine to others (PS3.3 C.7.6.5): Frame Time, or Frame Time Vector."""
     steps = numbers_of(header, "FrameTimeVector")
-    if steps is not None and len(steps) > max(indices):
-        # The first number is before the first frame.
-        times = np.cumsum([0.0, *steps[1:]])
-    else:
+    if steps is None or len(steps) <= max(indices):
         step = numbers_of(header, "FrameTime", 1)
         if step is None:
             return None
-        times = np.arange(max(indices) + 1) * step[0]
+        steps = step * (max(indices) + 1)
+    if max(map(abs, steps)) > _LONGEST_MS:
+        return None
+    # The first number is before the first frame.
+    times = np.cumsum([0.0, *steps[1:]])
     if not all(later > earlier for earlier, later in pairwise(times.tolist())):
         return None
     seconds: Floats = (times[list(indices)] / 1000).round(6)
