@@ -81,6 +81,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="/proc is missing: only Linux tells peak memory")
 @pytest.mark.parametrize(
     ("times", "gigabytes"), [(25, 1.25), pytest.param(200, 10, marks=pytest.mark.soak)], ids=["an eighth", "10 GB"]
@@ -95,7 +96,7 @@ def test_a_long_series_is_reduced_in_less_than_a_gigabyte(tmp_path, times, gigab
         file.write(np.int16(times * 4).tobytes())
     done = subprocess.run(
         [sys.executable, "-c", REDUCE, str(path), *map(str, (size, times, slices, side))],
-        capture_output=True, text=True, check=True, timeout=500,
+        capture_output=True, text=True, check=True, timeout=1700,
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert found["nbytes"] == size >= gigabytes * 1e9 * 0.99
