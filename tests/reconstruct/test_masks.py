@@ -136,12 +136,12 @@ def test_what_has_no_geometry_is_refused():
 
 @pytest.fixture(scope="module", params=["chest_ct", "chest_ct_prior"])
 def chest(request, tmp_path_factory):
-    """A sample chest of 6 mm slices, with what is known of it."""
+    """A sample chest of 10 mm slices, with what is known of it."""
     home = tmp_path_factory.mktemp("chest") / "home"
     with rp.connect(home) as pacs:
-        pacs.ingest(rp.datasets.path(request.param, slices=50), progress=False)
+        pacs.ingest(rp.datasets.path(request.param, slices=30), progress=False)
         vol = rp.read_volume(pacs.search("series").one())
-    return vol, rp.datasets.truth(request.param, slices=50)
+    return vol, rp.datasets.truth(request.param, slices=30)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def sample(data: NDArray[Any], padding: NDArray[np.bool_] | None, piece: Piece) 
     is_padded = padding is not None and bool(padding.any())
     if padding is not None and is_padded and piece.interpolation != "nearest":
         return _as_type(_seen(data, padding, piece), dtype)
-    values = _interpolated(data, piece, piece.interpolation, piece.fill)
+    values = _interpolated(data, piece, piece.interpolation, piece.fill, dtype)
     if padding is not None and is_padded and np.isnan(piece.padding):
         values = np.where(_interpolated(padding, piece, "nearest", 0), np.nan, values)
     return _as_type(values, dtype)
@@ -109,7 +109,10 @@ def _box_mean(values: NDArray[Any], radius: int) -> NDArray[Any]:
     return mean
 
 
-def _interpolated(data: NDArray[Any], piece: Piece, interpolation: Interpolation, fill: float) -> NDArray[Any]:
+def _interpolated(
+    data: NDArray[Any], piece: Piece, interpolation: Interpolation, fill: float, dtype: np.dtype[Any] | None = None
+) -> NDArray[Any]:
+    """Interpolate in `dtype`, or in any that holds the result."""
     axes = _axes(piece) if piece.deformation is None and interpolation != "bspline" else None
     # A weight of zero does not hide what is not finite, and ITK leaves such neighbours out.
     if axes is None or (interpolation == "linear" and data.dtype.kind == "f" and not np.isfinite(data).all()):
@@ -119,7 +122,7 @@ def _interpolated(data: NDArray[Any], piece: Piece, interpolation: Interpolation
     whole = [piece.whole[k] for k in order]
     inside = [(p >= -0.5 - SAME) & (p <= n - 0.5 + SAME) for p, n in zip(positions, whole, strict=True)]
     steps = [(np.clip(p, 0, n - 1) - piece.offset[k]) for p, n, k in zip(positions, whole, order, strict=True)]
-    values = _nearest(turned, steps) if interpolation == "nearest" else _linear(turned, steps)
+    values = _nearest(turned, steps) if interpolation == "nearest" else _linear(turned, steps, dtype)
     if not all(one.all() for one in inside):
         outside = ~(inside[0][:, None, None] & inside[1][:, None] & inside[2])
         if values.dtype.kind != "f" and not _fits(fill, values.dtype):
@@ -154,18 +157,20 @@ def _nearest(data: NDArray[Any], steps: list[Floats]) -> NDArray[Any]:
     return taken
 
 
-def _linear(data: NDArray[Any], steps: list[Floats]) -> NDArray[Any]:
+def _linear(data: NDArray[Any], steps: list[Floats], dtype: np.dtype[Any] | None) -> NDArray[Any]:
     """Mix planes, then rows, then columns, with buffers of one plane that stay in the processor's cache."""
     real = _real(data.dtype)
     (below_z, after_z), (below_y, after_y), (below_x, after_x) = (
         _between(one, n, real) for one, n in zip(steps, data.shape, strict=True)
     )
-    out = np.empty([len(one) for one in steps], real)
+    # A mean of integers is within their range: rounded, it fits. NaN, for what lies outside, only floats hold.
+    whole = dtype is not None and dtype.kind in "iu" and dtype == data.dtype
+    out = np.empty([len(one) for one in steps], dtype if whole else real)
     first, second = np.empty(data.shape[1:], real), np.empty(data.shape[1:], real)
     rows = np.empty((len(steps[1]), data.shape[2]), real)
     more_rows = np.empty_like(rows)
-    more = np.empty(out.shape[1:], real)
-    for k, plane in enumerate(out):
+    plane, more = np.empty(out.shape[1:], real), np.empty(out.shape[1:], real)
+    for k, made in enumerate(out):
         _mix(data[below_z[k]], data[min(below_z[k] + 1, len(data) - 1)], after_z[k], first, second)
         source = first
         if _moves(steps[1], data.shape[1]):
@@ -177,8 +182,10 @@ def _linear(data: NDArray[Any], steps: list[Floats]) -> NDArray[Any]:
             np.take(source, below_x, axis=1, out=plane, mode="clip")
             np.take(source, below_x + 1, axis=1, out=more, mode="clip")
             _mix(plane, more, after_x, plane, more)
-        else:
-            plane[...] = source
+            source = plane
+        if whole:
+            np.rint(source, out=source)
+        np.copyto(made, source, casting="unsafe")
     return out
 
 
