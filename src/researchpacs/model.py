@@ -72,8 +72,8 @@ class Identity:
         """
         names = (self.patient_id, self.study_uid, self.series_uid, self.sop_uid)
         text = "|".join(names[: _DEPTH[level]])
-        digits = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
+        found = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return f"{found[:8]}-{found[8:16]}-{found[16:24]}-{found[24:32]}-{found[32:]}"
 
     @property
     def patient_key(self) -> str:

@@ -12,7 +12,7 @@ from researchpacs._pacs._federation import Federation
 from researchpacs._pacs._handles import Handle, Instance, Patient, Series, Study, apart, as_handle, as_handles
 from researchpacs._pacs._one import one_of
 from researchpacs.archive import open_archive, open_remote
-from researchpacs.catalog import Catalog
+from researchpacs.catalog import Catalog, filled_beside
 from researchpacs.config import Settings
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Find, Level
@@ -108,17 +108,18 @@ class Pacs(Federation):
         from researchpacs.convert import file_converter
         from researchpacs.ingest import ingest
 
-        return ingest(
-            sources,
-            store=self.archive.store,
-            home=self.archive.home,
-            copy=copy,
-            workers=self._settings.workers,
-            progress=progress,
-            adapters=(self._annotation_datasets,),
-            convert=file_converter(convert),
-            as_series=self._series_of,
-        )
+        with filled_beside(self.archive, self._settings) as store:
+            return ingest(
+                sources,
+                store=store,
+                home=self.archive.home,
+                copy=copy,
+                workers=self._settings.workers,
+                progress=progress,
+                adapters=(self._annotation_datasets,),
+                convert=file_converter(convert),
+                as_series=self._series_of,
+            )
 
     def delete(self, target: Handle | Iterable[Handle], *, dry_run: bool = False) -> int:
         """Remove objects and all below them; the number of instances removed, or that would be.

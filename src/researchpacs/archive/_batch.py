@@ -154,7 +154,7 @@ class Batch:
             keys = sharing.setdefault(new.identity.sop_uid, [])
             shared = (*self._parents[owner], *([SHARED_INSTANCE] if keys else ()))
             keys.append(key)
-            rows.append(self._row(con, new, (*new.issues, *shared)))
+            rows.append(self._row(con, new, key, (*new.issues, *shared)))
             self._new.append(("instance", str(rows[-1][_ORTHANC_ID])))
             self._tell(new, "stored")
         con.executemany(_INSERT, rows)
@@ -188,7 +188,7 @@ class Batch:
 
     def _keep(self, con: sqlite3.Connection, new: Incoming, issues: Sequence[Issue]) -> None:
         self._place(con, new)
-        con.execute(_INSERT, self._row(con, new, issues))
+        con.execute(_INSERT, self._row(con, new, new.identity.key, issues))
 
     def _place(self, con: sqlite3.Connection, new: Incoming) -> tuple[str, str, str]:
         """Bring its file where it belongs, and make the rows above it; gives the key of its series."""
@@ -204,11 +204,10 @@ class Batch:
         self._series.add(owner)
         return owner
 
-    def _row(self, con: sqlite3.Connection, new: Incoming, issues: Sequence[Issue]) -> tuple[object, ...]:
+    def _row(self, con: sqlite3.Connection, new: Incoming, key: str, issues: Sequence[Issue]) -> tuple[object, ...]:
         """Values of `_INSERT`; the next change of the feed is the instance's."""
         identity, reference = new.identity, new.reference
         self._last += 1
-        key = identity.key
         form, places = self._facts.keep(con, key, self._last, new.facts)
         return (
             key,

@@ -4,8 +4,8 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from researchpacs.dicom.facts import Facts
 from researchpacs.dicom.frame_record import Record
@@ -17,25 +17,34 @@ _BASE = "insert or ignore into fact_bases (digest, attributes) values (?, ?)"
 _FORM = "insert or ignore into frame_forms (form) values (?)"
 _NUMBER = "select number from frame_forms where form = ?"
 _FACTS = """
-select f.key, f.base, f.own, f.issues, w.form, i.frame_places
+select
+    f.key, f.base, f.own, f.issues, i.frame_form, i.frame_places,
+    i.sop_class_uid, i.transfer_syntax_uid, i.size, i.sha256, i.stored_at, i.issues
 from facts f
 join instances i on i.key = f.key and i.seq = f.seq
-join frame_forms w on w.number = i.frame_form
-where f.key in (select value from json_each(?))
+where f.key in (select value from json_each(?)) and i.frame_form is not null
 """
+_FORMS = "select number, form from frame_forms where number in (select value from json_each(?))"
 _BASES = "select digest, attributes from fact_bases where digest in (select value from json_each(?))"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Facts as the catalog gets them."""
+class Kept(NamedTuple):
+    """What the catalog gets of an instance whose facts are kept, beside its identity."""
 
     digest: str
     """Names `base`."""
     base: str
     own: str
-    issues: tuple[tuple[str, str], ...]
+    problems: tuple[tuple[str, str], ...]
+    """(keyword, problem) of its values and frames."""
     frames: Record
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    size: int
+    sha256: str | None
+    stored_at: str
+    issues: tuple[tuple[str, str], ...]
+    """(keyword, problem) that the archive noted."""
 
 
 class FactKeeper:
@@ -76,16 +85,17 @@ def facts_of(con: sqlite3.Connection, keys: Sequence[str]) -> Mapping[str, Kept]
     """Give the facts of instances by `Identity.key`, as far as they are kept."""
     rows = con.execute(_FACTS, (json.dumps(list(keys)),)).fetchall()
     bases = dict(con.execute(_BASES, (json.dumps(sorted({row["base"] for row in rows})),)).fetchall())
-    return {
-        row["key"]: Kept(
-            digest=row["base"],
-            base=bases[row["base"]],
-            own=row["own"],
-            issues=tuple(map(tuple, json.loads(row["issues"]))) if row["issues"] != "[]" else (),
-            frames=Record(row["form"], row["frame_places"]),
-        )
-        for row in rows
-    }
+    forms = dict(con.execute(_FORMS, (json.dumps(sorted({row["frame_form"] for row in rows})),)).fetchall())
+    found = {}
+    for key, base, own, problems, form, places, sop_class, syntax, size, sha256, stored_at, issues in rows:
+        frames = Record(forms[form], places)
+        told = (sop_class, syntax, size, sha256, stored_at)
+        found[key] = Kept(base, bases[base], own, _pairs(problems), frames, *told, _pairs(issues))
+    return found
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple(map(tuple, json.loads(text))) if text != "[]" else ()
 
 
 def forget_facts(con: sqlite3.Connection, last: int) -> None:

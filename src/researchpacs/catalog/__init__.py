@@ -1,6 +1,7 @@
 """The DuckDB projection of an archive: wide, typed tables that follow it, and SQL over them."""
 
 from researchpacs.catalog._attached import ForeignCatalog
+from researchpacs.catalog._beside import filled_beside
 from researchpacs.catalog._catalog import Catalog
 from researchpacs.catalog._fence import Verdict, check_condition, decide, series_rows
 from researchpacs.catalog._index import Index, web
@@ -29,6 +30,7 @@ __all__ = [
     "check_condition",
     "column_types",
     "decide",
+    "filled_beside",
     "is_identifying",
     "series_rows",
     "web",

@@ -17,7 +17,7 @@ from researchpacs.catalog._cohorts import insert_cohorts
 from researchpacs.catalog._derive import Row, patient_row, series_row, study_row
 from researchpacs.catalog._frames import FRAME_COLUMNS
 from researchpacs.catalog._geometry import geometry_rows, move_frames, settle_frames
-from researchpacs.catalog._instance import InstanceRows, read_instance
+from researchpacs.catalog._instance import InstanceRows, is_recalled, read_instance, recall_instance
 from researchpacs.catalog._labels import replace_labels
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._object_tables import OBJECT_TABLES
@@ -64,11 +64,24 @@ class Batch:
 
 
 class Committer:
-    """Follows an archive's change feed into a lake that is attached for writing."""
+    """Follows an archive's change feed into a lake that is attached for writing.
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, archive: Archive) -> None:
+    Parameters
+    ----------
+    con
+        Has the lake attached.
+    archive
+        What it describes.
+    more
+        Called with the last change at the end of the feed; True where others have come since, which are waited for.
+    """
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, archive: Archive, more: Callable[[int], bool] = lambda _: False
+    ) -> None:
         self._con = con
         self._archive = archive
+        self._more = more
         self._memory: Memory = {}
         self._bases = Bases()
         self.instances = 0
@@ -146,14 +159,14 @@ class Committer:
             with uncollected():
                 page = self._archive.changes(since, _CHANGES)
                 stored = [change.key for change in page.items if change.kind == "stored"]
-                known = self._archive.rows(stored)
-                kept = self._archive.facts(stored) if "facts" in self._archive.capabilities else {}
+                kept = self._kept(stored)
+                known = self._archive.rows([key for key in stored if key not in kept])
             changes = iter(page.items)
             while self._fill(batch, changes, known, kept, until=begun + BATCH_S):
                 yield batch
                 batch, begun = Batch(batch.last), time.monotonic()
             since = page.last
-            if page.done or not page.items:
+            if (page.done or not page.items) and not self._more(max(since, newest)):
                 break
         # The newest changes may have been superseded, so that no page names them.
         since = max(since, newest)
@@ -184,10 +197,16 @@ class Committer:
         batch.touched[change.key] = (identity.patient_key, identity.study_uid, identity.series_uid, identity.sop_uid)
         batch.stored.pop(change.key, None)
         # What was deleted meanwhile is not known any more; its deletion comes later in the feed.
-        if change.kind == "stored" and change.key in known:
-            batch.stored[change.key] = read_instance(
-                self._archive, known[change.key], self._memory, kept=kept.get(change.key), bases=self._bases
-            )
+        if change.kind == "stored" and change.key in kept:
+            batch.stored[change.key] = recall_instance(change.key, identity, kept[change.key], self._bases)
+        elif change.kind == "stored" and change.key in known:
+            batch.stored[change.key] = read_instance(self._archive, known[change.key], self._memory)
+
+    def _kept(self, keys: Sequence[str]) -> dict[str, Kept]:
+        """What the archive kept of headers, as far as it tells all."""
+        if "facts" not in self._archive.capabilities:
+            return {}
+        return {key: kept for key, kept in self._archive.facts(keys).items() if is_recalled(kept)}
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -345,4 +364,4 @@ def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[Key, list[Row]]:
 
 
 def _key(row: Row, names: Sequence[str]) -> Key:
-    return tuple(row[name] for name in names)
+    return tuple([row[name] for name in names])

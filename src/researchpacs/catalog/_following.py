@@ -45,11 +45,20 @@ class Following:
         What the lake describes.
     place
         Where it lies; None is in the home.
+    more
+        As of `Committer`: what waits for more to come before a commit.
     """
 
-    def __init__(self, home: "Home", archive: "Archive", place: "CatalogPlace | None" = None) -> None:
+    def __init__(
+        self,
+        home: "Home",
+        archive: "Archive",
+        place: "CatalogPlace | None" = None,
+        more: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._home = home
         self._archive = archive
+        self._more = more
         self._lake = lake_of(home, place, lambda: archive.last_change()[0])
         self._one_writer = threading.Lock()
         self._using = threading.RLock()
@@ -211,7 +220,7 @@ class Following:
             lost = _damage.forget_lost_lake(con, self._lake)
             if lost:
                 self._tell_damage()
-            committer = Committer(con, self._archive)
+            committer = Committer(con, self._archive, self._more)
             rebuild = committer.prepare() or rebuild
             last = committer.rebuild() if rebuild else committer.follow()
             con.execute(f"detach {NAME}")

@@ -17,7 +17,7 @@ from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.errors import InvalidInputError, NotFoundError
 from researchpacs.model import Frame
 
-__all__ = ["FRAME_COLUMNS", "as_frame", "frames_of_series", "records_of"]
+__all__ = ["FRAME_COLUMNS", "Placed", "as_frame", "frames_of_series", "records_of"]
 
 Dimensions = tuple[int, ...] | None
 
@@ -57,6 +57,14 @@ _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class Placed(dict[str, Any]):
+    """A row of ``frames`` that was made of a frame, which it has still."""
+
+    __slots__ = ("frame",)
+
+    frame: FrameRow
+
+
 def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tuple[Frame, Dimensions]]:
     """Read all frames of a series with their dimension indices, instance by instance; none for one that is no image."""
     found = con.execute(_FRAMES, {"uid": series_uid}).fetchall()
@@ -73,7 +81,24 @@ def frames_of_series(con: duckdb.DuckDBPyConnection, series_uid: str) -> list[tu
 
 def as_frame(row: Mapping[str, Any]) -> Frame:
     """Make the frame of a row by its names; what is left out of it is not known."""
-    return _frame([row.get(name) for name in FRAME_COLUMNS])
+    if not isinstance(row, Placed):
+        return _frame([row.get(name) for name in FRAME_COLUMNS])
+    known: Any = row.frame
+    return Frame(
+        row["SOPInstanceUID"],
+        known.index,
+        row["InstanceNumber"],
+        known.position,
+        known.orientation,
+        known.pixel_spacing,
+        known.rescale_slope,
+        known.rescale_intercept,
+        known.byte_offset,
+        known.byte_length,
+        known.layout,
+        known.traits,
+        known.timing,
+    )
 
 
 def records_of(found: Iterable[tuple[Frame, Dimensions]]) -> dict[str, Record]:

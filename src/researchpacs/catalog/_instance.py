@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from researchpacs.archive import Archive, Kept, Stored
+from researchpacs.catalog._frames import Placed
 from researchpacs.catalog._objects import object_rows, reference_rows, says_more
 from researchpacs.catalog._recalled import Bases, misfits_elsewhere
 from researchpacs.catalog._rows import Written, as_json
@@ -23,14 +24,16 @@ from researchpacs.dicom.pixels import PixelLayout, layout_of
 from researchpacs.dicom.references import object_references
 from researchpacs.dicom.values import Memory, read_tags, reading_quietly
 from researchpacs.errors import PixelDataError
+from researchpacs.model import Identity
 
-__all__ = ["InstanceRows", "read_instance"]
+__all__ = ["InstanceRows", "is_recalled", "read_instance", "recall_instance"]
 
 Row = dict[str, Any]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _SEQUENCE_DELIMITER = 8
+_UNREAD = "the file could not be read for the catalog ({})"
 _MISFIT = "does not fit its value representation: its column is empty, tags has it as it is"
 
 
@@ -53,24 +56,50 @@ class InstanceRows:
             self.issues.append(row)
 
 
-def read_instance(
-    archive: Archive, stored: Stored, memory: Memory, *, kept: Kept | None = None, bases: Bases | None = None
-) -> InstanceRows:
-    """Make the rows of an instance: from what the archive kept of its header, else from its file.
+def is_recalled(kept: Kept | None) -> bool:
+    """Whether what the archive kept of a header has all that its file would tell."""
+    return kept is not None and kept.frames.is_complete and not says_more(kept.sop_class_uid)
+
+
+def recall_instance(key: str, identity: Identity, kept: Kept, bases: Bases) -> InstanceRows:
+    """Make the rows of an instance from what the archive kept of its header."""
+    known = _identity(key, identity) | _told_of(kept)
+    rows = InstanceRows(known)
+    for keyword, problem in (*kept.issues, *kept.problems):
+        rows.note(keyword, problem)
+    try:
+        frames = unpack(kept.frames)[1]
+        known["frame_count"] = len(frames)
+        tags, values = bases.recall(kept)
+        if values is None:
+            rows.instance = _nothing() | known
+            _set_tags(rows, tags)
+        else:
+            values.update(known)
+            values["tags"] = tags
+            rows.instance = values
+        rows.frames = [_frame_row(rows.instance, frame) for frame in frames]
+        if references := bases.references(tags):
+            rows.objects["object_references"] = reference_rows(rows.instance, references)
+    except Exception as error:  # as of one that cannot be read
+        rows = InstanceRows(_nothing() | known | {"frame_count": 0, "tags": {}}, issues=rows.issues)
+        rows.note("", _UNREAD.format(type(error).__name__))
+    return rows
+
+
+def read_instance(archive: Archive, stored: Stored, memory: Memory) -> InstanceRows:
+    """Make the rows of an instance from its file.
 
     An instance whose file cannot be read keeps what the archive knows of it, and an issue that says so.
     """
-    rows = InstanceRows(_known(stored))
+    rows = InstanceRows(_nothing() | _identity(stored.key, stored.identity) | _told_of(stored) | {"tags": {}})
     for issue in stored.issues:
         rows.note(issue.keyword, issue.problem)
     try:
-        if kept is None or bases is None or not kept.frames.is_complete or says_more(stored.sop_class_uid):
-            with reading_quietly():
-                _read_file(rows, archive, stored, memory)
-        else:
-            _recall(rows, stored, kept, bases)
+        with reading_quietly():
+            _read_file(rows, archive, stored, memory)
     except Exception as error:  # one instance that cannot be read never stops the catalog
-        rows.note("", f"the file could not be read for the catalog ({type(error).__name__})")
+        rows.note("", _UNREAD.format(type(error).__name__))
     return rows
 
 
@@ -79,48 +108,24 @@ def _read_file(rows: InstanceRows, archive: Archive, stored: Stored, memory: Mem
     ds = read_header(header, dataset_offset=stored.dataset_offset, transfer_syntax_uid=stored.transfer_syntax_uid)
     _add_frames(rows, archive, stored, ds)
     _add_tags(rows, archive, stored, ds, memory)
-    _number_frames(rows)
+    for frame in rows.frames:
+        frame["InstanceNumber"] = rows.instance["InstanceNumber"]
     if says_more(stored.sop_class_uid):
         rows.objects |= object_rows(archive, stored, ds, rows.note)
     if references := object_references(rows.instance["tags"]):
-        rows.objects["object_references"] = reference_rows(stored, references)
+        rows.objects["object_references"] = reference_rows(rows.instance, references)
 
 
-def _recall(rows: InstanceRows, stored: Stored, kept: Kept, bases: Bases) -> None:
-    for keyword, problem in kept.issues:
-        rows.note(keyword, problem)
-    rows.frames = [_frame_row(rows.instance, frame) for frame in unpack(kept.frames)[1]]
-    rows.instance["frame_count"] = len(rows.frames)
-    tags, values = bases.recall(kept)
-    if values is None:
-        _set_tags(rows, tags)
-    else:
-        known = {name: value for name, value in rows.instance.items() if value is not None}
-        rows.instance |= values | known | {"tags": tags}
-    _number_frames(rows)
-    if references := bases.references(tags):
-        rows.objects["object_references"] = reference_rows(stored, references)
-
-
-def _number_frames(rows: InstanceRows) -> None:
-    for frame in rows.frames:
-        frame["InstanceNumber"] = rows.instance["InstanceNumber"]
-
-
-def _known(stored: Stored) -> Row:
-    return (
-        _nothing()
-        | _identity(stored)
-        | {
-            "SOPClassUID": stored.sop_class_uid or None,
-            "TransferSyntaxUID": stored.transfer_syntax_uid or None,
-            "frame_count": 0,
-            "size_bytes": stored.size,
-            "sha256": stored.sha256,
-            "stored_at": _stored_at(stored),
-            "tags": {},
-        }
-    )
+def _told_of(stored: Stored | Kept) -> Row:
+    """What the archive says of an instance."""
+    told: Row = {"frame_count": 0, "size_bytes": stored.size, "stored_at": _stored_at(stored.stored_at)}
+    if stored.sop_class_uid:
+        told["SOPClassUID"] = stored.sop_class_uid
+    if stored.transfer_syntax_uid:
+        told["TransferSyntaxUID"] = stored.transfer_syntax_uid
+    if stored.sha256:
+        told["sha256"] = stored.sha256
+    return told
 
 
 @cache
@@ -128,17 +133,18 @@ def _nothing() -> Row:
     return dict.fromkeys(column.name for column in tables()["instances"].columns)
 
 
-def _identity(stored: Stored) -> Row:
+def _identity(key: str, identity: Identity) -> Row:
     """What the archive tells instances apart by; it stands whatever the data set says beside."""
-    identity = stored.identity
-    return {
-        "instance_key": stored.key,
+    told = {
+        "instance_key": key,
         "patient_key": identity.patient_key,
-        "PatientID": identity.patient_id or None,
         "StudyInstanceUID": identity.study_uid,
         "SeriesInstanceUID": identity.series_uid,
         "SOPInstanceUID": identity.sop_uid,
     }
+    if identity.patient_id:
+        told["PatientID"] = identity.patient_id
+    return told
 
 
 def _add_tags(rows: InstanceRows, archive: Archive, stored: Stored, ds: Dataset, memory: Memory) -> None:
@@ -191,37 +197,50 @@ def _has_pixels(stored: Stored, ds: Dataset) -> bool:
 
 
 def _frame_row(instance: Row, frame: FrameRow) -> Row:
-    parents = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    return {
-        **{name: instance[name] for name in parents},
-        "frame_index": frame.index,
-        "position": frame.position,
-        "orientation": frame.orientation,
-        "pixel_spacing": frame.pixel_spacing,
-        "rescale_slope": frame.rescale_slope,
-        "rescale_intercept": frame.rescale_intercept,
-        "stack": 0,
-        **_told(frame.traits),
-        "temporal_position": frame.timing.temporal_position,
-        "acquisition_number": frame.timing.acquisition_number,
-        "acquired_at": frame.timing.acquired_us,
-        "trigger_ms": frame.timing.trigger_ms,
-        "dimension_indices": frame.dimension_indices,
-        "byte_offset": frame.byte_offset,
-        "byte_length": frame.byte_length,
-        "pixel_layout": _written(frame.layout),
-    }
+    row = Placed(_shared_by(frame.traits, frame.layout))
+    row.frame = frame
+    timing = frame.timing
+    row["patient_key"] = instance["patient_key"]
+    row["StudyInstanceUID"] = instance["StudyInstanceUID"]
+    row["SeriesInstanceUID"] = instance["SeriesInstanceUID"]
+    row["SOPInstanceUID"] = instance["SOPInstanceUID"]
+    row["InstanceNumber"] = instance.get("InstanceNumber")
+    row["frame_index"] = frame.index
+    row["position"] = frame.position
+    row["orientation"] = frame.orientation
+    row["pixel_spacing"] = frame.pixel_spacing
+    row["rescale_slope"] = frame.rescale_slope
+    row["rescale_intercept"] = frame.rescale_intercept
+    row["temporal_position"] = timing.temporal_position
+    row["acquisition_number"] = timing.acquisition_number
+    row["acquired_at"] = timing.acquired_us
+    row["trigger_ms"] = timing.trigger_ms
+    row["dimension_indices"] = frame.dimension_indices
+    row["byte_offset"] = frame.byte_offset
+    row["byte_length"] = frame.byte_length
+    return row
+
+
+def _shared_by(traits: Traits, layout: PixelLayout) -> Row:
+    """What all rows of frames with these have; frames that were kept have the very same objects."""
+    known = _met.get((id(traits), id(layout)))
+    if known is None:
+        if len(_met) >= _MOST_MET:
+            _met.clear()
+        # Kept with what they are known by, so that no other object gets their numbers.
+        known = _met[id(traits), id(layout)] = (_shared(traits, layout), traits, layout)
+    return known[0]
+
+
+_met: dict[tuple[int, int], tuple[Row, Traits, PixelLayout]] = {}
+_MOST_MET = 256
 
 
 @lru_cache(maxsize=256)
-def _told(traits: Traits) -> Row:
-    return {name: None if value == "" else value for name, value in asdict(traits).items()}
-
-
-@lru_cache(maxsize=256)
-def _written(layout: PixelLayout) -> Written:
-    values = asdict(layout)
-    return Written(values, as_json(values))
+def _shared(traits: Traits, layout: PixelLayout) -> Row:
+    told = {name: None if value == "" else value for name, value in asdict(traits).items()}
+    written = asdict(layout)
+    return {**told, "stack": 0, "pixel_layout": Written(written, as_json(written))}
 
 
 def _trailer(archive: Archive, stored: Stored, frames: Sequence[Row]) -> Dataset | None:
@@ -238,5 +257,7 @@ def _trailer(archive: Archive, stored: Stored, frames: Sequence[Row]) -> Dataset
     return read_trailer(data, transfer_syntax_uid=stored.transfer_syntax_uid)
 
 
-def _stored_at(stored: Stored) -> datetime:
-    return datetime.fromisoformat(stored.stored_at).astimezone(UTC).replace(tzinfo=None)
+@lru_cache(maxsize=1024)
+def _stored_at(text: str) -> datetime:
+    """Many are stored within a millisecond."""
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)

@@ -78,18 +78,19 @@ def object_rows(archive: "Archive", stored: "Stored", ds: Dataset, note: Note) -
     return made
 
 
-def reference_rows(stored: "Stored", references: Iterable[ObjectReference]) -> list[Row]:
-    """Make the rows of ``object_references`` of any instance."""
-    parents = {"SeriesInstanceUID": stored.identity.series_uid, "StudyInstanceUID": stored.identity.study_uid}
+def reference_rows(instance: Row, references: Iterable[ObjectReference]) -> list[Row]:
+    """Make the rows of ``object_references`` of an instance from its row of ``instances``."""
+    owner = {name: instance[name] for name in ("PatientID", "patient_key", "StudyInstanceUID", "SeriesInstanceUID")}
+    owner["object_sop_instance_uid"] = instance["SOPInstanceUID"]
+    owner["object_key"], owner["changed_at"] = instance["instance_key"], instance["stored_at"]
     return [
         {
-            **parents,
+            **owner,
             "path": found.path,
             "referenced_sop_class_uid": found.sop_class_uid or None,
             "referenced_sop_instance_uid": found.sop_uid or None,
             "referenced_series_uid": found.series_uid or None,
             "referenced_study_uid": found.study_uid or None,
-            **_owner(stored),
         }
         for found in references
     ]

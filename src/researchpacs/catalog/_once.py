@@ -6,12 +6,13 @@ that was made anew. Where it changes, the rows of the series are written again; 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 
+from researchpacs.catalog._alike import Alike
 from researchpacs.catalog._derive import common_of
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 
@@ -80,12 +81,12 @@ def replace_kept(
         if kept is not None and rows and common == kept.common:
             stay = {row["instance_key"] for row in rows} - new
             gone += [_key(row, _INSTANCE) for row in kept.rows if row["instance_key"] not in stay]
-            own_rows += [_own(row, common) for row in rows if row["instance_key"] in new]
+            own_rows += _own([row for row in rows if row["instance_key"] in new], common)
             continue
         rewritten += [key] if kept is not None else []
         if rows:
             common_rows.append({**dict(zip(SERIES, key, strict=True)), "tags": common})
-            own_rows += [_own(row, common) for row in rows]
+            own_rows += _own(rows, common)
     delete_rows(con, "instances_own", _INSTANCE, gone)
     delete_rows(con, "instances_own", SERIES, rewritten)
     delete_rows(con, "series_common", SERIES, rewritten)
@@ -105,12 +106,24 @@ def _common(kept: Kept | None, rows: Sequence[Row], new: set[str]) -> dict[str, 
     return dict(sorted(found.items()))
 
 
-def _own(row: Row, common: Mapping[str, Any]) -> Row:
-    tags = row["tags"]
-    own = {keyword: tags[keyword] for keyword in sorted(tags.keys() - common.keys())}
-    if own.get(_UID) == row[_UID] and _PLAIN.fullmatch(row[_UID]):
-        own[_UID] = _IN_COLUMN
-    return {**row, "tags": own}
+def _own(rows: Iterable[Row], common: Mapping[str, Any]) -> list[Row]:
+    """Leave out of rows what is common."""
+    beside: dict[int, Set[str]] = {}  # by base: what it has that is not common
+    found = []
+    for row in rows:
+        tags, uid = row["tags"], row[_UID]
+        if isinstance(tags, Alike):
+            base = tags.base
+            if id(base) not in beside:
+                beside[id(base)] = base.keys() - common.keys()
+            names = beside[id(base)] | (tags.own.keys() - common.keys())
+        else:
+            names = tags.keys() - common.keys()
+        own = {keyword: tags[keyword] for keyword in sorted(names)}
+        if own.get(_UID) == uid and _PLAIN.fullmatch(uid):
+            own[_UID] = _IN_COLUMN
+        found.append({**row, "tags": own})
+    return found
 
 
 def _key(row: Row, names: Sequence[str]) -> Key:

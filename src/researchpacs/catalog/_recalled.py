@@ -44,7 +44,8 @@ class Bases:
         tags
             By keyword.
         values
-            By column; None where `typed_columns` has to say what does not fit.
+            Of all columns, None in those that hold no attribute; None altogether where `typed_columns` has to say what
+            does not fit.
         """
         base = self._base(kept)
         own = json.loads(kept.own)
@@ -76,7 +77,7 @@ def _parsed(text: str) -> _Base:
     tags = json.loads(text)
     values, misfits = typed_columns(tags, tables()["instances"].columns)
     fits = not misfits and not misfits_elsewhere(tags) and _GROUPS not in tags
-    return _Base(tags, values if fits else None, object_references(tags))
+    return _Base(tags, _columns() | values if fits else None, object_references(tags))
 
 
 def _points(attribute: tuple[str, Any]) -> bool:
@@ -100,6 +101,11 @@ def _with_own(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     except ValueError:
         return None
     return values
+
+
+@cache
+def _columns() -> dict[str, Any]:
+    return dict.fromkeys(column.name for column in tables()["instances"].columns)
 
 
 @cache

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import duckdb
@@ -132,11 +133,21 @@ def _near(values: Mapping[str, Collection[Any]]) -> tuple[str, list[Any]]:
 def _arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns = {}
     for column in table.columns:
-        values = [row.get(column.name) for row in rows]
+        values = _column(rows, column.name)
+        if values[0] is None and values.count(None) == len(values):
+            columns[column.name] = pa.nulls(len(values), _arrow_type(column.type))
+            continue
         if column.type == "JSON":
             values = [None if value is None else as_json(value) for value in values]
         columns[column.name] = pa.array(values, _arrow_type(column.type))
     return pa.table(columns)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 @cache

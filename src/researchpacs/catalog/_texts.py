@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from researchpacs.catalog._alike import Alike
 from researchpacs.catalog._objects import says_more
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 
@@ -74,14 +75,31 @@ def replace_texts(con: duckdb.DuckDBPyConnection, before: Collection[int], now: 
 
 def _text(series: Row, instances: Iterable[Row], said: Iterable[str]) -> str:
     pieces = [str(series[name]) for name in _DESCRIPTIONS if series.get(name)]
-    seen: set[int] = set()
-    found = {piece for row in instances for piece in _found(row["tags"], seen)}
+    found = set(_said(instances))
     every = (piece.replace("\0", "").lower() for piece in [*pieces, *sorted(found), *sorted(said)])
     return "\n".join(dict.fromkeys(every))
 
 
+def _said(instances: Iterable[Row]) -> Iterator[str]:
+    """Texts anywhere in instances; what many have is gone through once."""
+    seen: set[int] = set()
+    of_base: dict[int, dict[str, list[str]]] = {}
+    for row in instances:
+        tags = row["tags"]
+        if not isinstance(tags, Alike):
+            yield from _found(tags, seen)
+            continue
+        known = of_base.get(id(tags.base))
+        if known is None:
+            texts = {keyword: list(_found({keyword: value}, set())) for keyword, value in tags.base.items()}
+            known = of_base[id(tags.base)] = {keyword: some for keyword, some in texts.items() if some}
+        for keyword in known.keys() - tags.own.keys():
+            yield from known[keyword]
+        yield from _found(tags.own, seen)
+
+
 def _found(tags: Mapping[str, Any], seen: set[int]) -> Iterator[str]:
-    """Texts anywhere in an instance; a sequence that it shares with its neighbours is gone through once."""
+    """Texts anywhere in attributes; a sequence that was met before is left out."""
     for keyword, value in tags.items():
         if keyword in _ANYWHERE:
             yield from (str(one) for one in (value if isinstance(value, list) else [value]) if one)

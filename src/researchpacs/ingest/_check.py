@@ -22,6 +22,7 @@ from researchpacs.ingest._tasks import FileTask, MemberTask, SpooledTask, Task
 from researchpacs.ingest._zip import copy_member
 from researchpacs.ingest.identified import KEYWORDS, clean_text, identified
 from researchpacs.model import Identity, Incoming, Issue, Reference, Refusal
+from researchpacs.storage.durable import begin_to_write
 from researchpacs.storage.full import is_disk_full
 
 __all__ = ["Checker", "Hashes", "checked_or_refused", "hashed", "incoming_of", "reason_of", "scanned"]
@@ -195,6 +196,7 @@ def hashed(file: BinaryIO, found: Scan, target: BinaryIO | None = None) -> Hashe
         size += len(chunk)
     if target is not None:
         target.flush()
+        begin_to_write(target.fileno())
     if size != found.size:
         raise InvalidInputError(_CHANGED)
     return Hashes(whole.hexdigest(), None, size)

@@ -1,4 +1,4 @@
-"""Check tasks in worker processes, in no order; a few tasks are checked in this process, which starts at once.
+"""Check tasks in worker processes, in no order; what takes no longer than telling a worker is checked in this process.
 
 One thread a worker hands out lists of tasks and waits for the answers, so neither side of a pipe ever waits for the
 other to read. At most three lists a worker are on their way: a slow archive slows the workers down.
@@ -9,7 +9,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from queue import Queue
@@ -17,7 +18,7 @@ from typing import Any, TypeAlias
 
 from researchpacs.errors import UnsupportedError
 from researchpacs.ingest._check import Checker
-from researchpacs.ingest._tasks import Task
+from researchpacs.ingest._tasks import FileTask, Task
 from researchpacs.ingest._worker import READY
 from researchpacs.model import Incoming, Refusal
 
@@ -28,6 +29,9 @@ _LIST, _LONG_LIST = 8, 32
 _LONG_FROM = 256
 """Tasks from which on lists are long: a message costs as much as some files do."""
 _ON_THEIR_WAY = 3
+_QUICK_S = 0.001
+"""For a file that stays where it is, on average: asking a worker, which takes half a second to start, is a tenth."""
+_LOOKED_AT = 64
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from researchpacs.ingest._worker import main; main()"
 )
@@ -45,11 +49,34 @@ def check_all(tasks: Iterable[Task | Refusal], *, tmp: Path, workers: int) -> It
             for task in together:
                 yield task if isinstance(task, Refusal) else check(task)
         return
+    slower = yield from _check_quick(together, tmp)
+    if slower is None:
+        return
     pool = _Pool(tmp, workers)
     try:
-        yield from pool.run(together)
+        yield from pool.run(chain([slower], together))
     finally:
         pool.stop()
+
+
+def _check_quick(tasks: Iterator[Task | Refusal], tmp: Path) -> Generator[Answer, None, Task | None]:
+    """Check files that stay where they are while their headers are read at once; the first that is for a worker."""
+    spent, count = 0.0, 0
+    with Checker(tmp) as check:
+        for task in tasks:
+            if isinstance(task, Refusal):
+                yield task
+                continue
+            if not isinstance(task, FileTask) or task.copy or (count == _LOOKED_AT and spent > count * _QUICK_S):
+                return task
+            if count == _LOOKED_AT:
+                spent, count = 0.0, 0
+            began = time.perf_counter()
+            answer = check(task)
+            spent += time.perf_counter() - began
+            count += 1
+            yield answer
+    return None
 
 
 class _Pool:

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from researchpacs.dicom.facts import FactReader
 from researchpacs.ingest._check import Hashes, checked_or_refused, facts_in, incoming_of, scanned
 from researchpacs.model import Incoming, Refusal
+from researchpacs.storage.durable import begin_to_write
 
 __all__ = ["IN_MEMORY", "Spool", "check_spool"]
 
@@ -140,6 +141,7 @@ class Spool:
             assert self._memory is not None
             self._fill_file(self._memory)
         assert self._file is not None
+        begin_to_write(self._file.fileno())
         self._file.close()
         return self.path
 
