@@ -79,6 +79,8 @@ def test_what_is_no_range_of_bytes_is_refused(make_series, tmp_path):
     with pytest.raises(UnsupportedError, match="rescale=False"):
         open_volume(uneven).dicom.to_kerchunk(tmp_path / "vol.json")
     open_volume(uneven, rescale=False).dicom.to_kerchunk(tmp_path / "vol.json")
+    whole = open_volume(make_series(HEIGHTS, pixels=np.zeros((5, 7, 9), np.int16)))  # all 16 bits are the pixel's
+    whole.dicom.to_kerchunk(tmp_path / "whole.json")
     series.paths[0].unlink()
     with pytest.raises(NotFoundError, match="gone"):
         vol.dicom.to_kerchunk(tmp_path / "gone.json")

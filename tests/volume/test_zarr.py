@@ -1,6 +1,7 @@
 """Volumes in Zarr: written with a pyramid, and shown as a store that nothing is copied to."""
 
 import asyncio
+import sys
 
 import dask.array as da
 import numpy as np
@@ -10,7 +11,14 @@ import zarr
 from ome_zarr_models.v05.image import Image
 from scipy.spatial.transform import Rotation
 
-from researchpacs.errors import ConflictError, GeometryError, InvalidInputError, NotFoundError, UnsupportedError
+from researchpacs.errors import (
+    ConflictError,
+    GeometryError,
+    InvalidInputError,
+    MissingExtraError,
+    NotFoundError,
+    UnsupportedError,
+)
 from researchpacs.volume import AxisIndex, as_volume, open_volume, restore
 
 
@@ -142,6 +150,19 @@ def test_a_volume_that_fails_on_the_way_leaves_nothing(tmp_path):
     vol = oblique((3, 20, 15)).chunk({"z": 1})
     with pytest.raises(OSError, match="disk is gone"):
         vol.copy(data=vol.data.map_blocks(fail, dtype=vol.dtype)).dicom.to_zarr(tmp_path / "vol.zarr")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_zarr_it_is_said_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    vol = oblique((3, 20, 15))
+    for call in (
+        lambda: vol.dicom.to_zarr(tmp_path / "vol.zarr"),
+        lambda: vol.dicom.to_kerchunk(tmp_path / "vol.json"),
+        vol.dicom.as_zarr_store,
+    ):
+        with pytest.raises(MissingExtraError, match=r"researchpacs\[zarr\]"):
+            call()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,6 @@ path, offset and length.
 import base64
 import json
 import os
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask._task_spec import DataNode, Task
-from numpy.typing import NDArray
 
 from researchpacs.dicom.pixels import stored_dtype
-from researchpacs.errors import InvalidInputError, UnsupportedError
+from researchpacs.errors import InvalidInputError, PixelDataError, UnsupportedError
+from researchpacs.volume._layouts import stored_range
 from researchpacs.volume._lazy import FrameArray
 from researchpacs.volume._slices import Slice, stands_as_in_memory
 from researchpacs.volume._source import opened, read_into
@@ -27,6 +26,7 @@ from researchpacs.volume.arguments import as_target
 from researchpacs.volume.dataset import IMAGE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
 
 __all__ = ["to_kerchunk"]
@@ -53,6 +53,8 @@ def to_kerchunk(vol: xr.DataArray, path: str | os.PathLike[str]) -> None:
         above Bits Stored: a range of bytes is not their values.
     NotFoundError
         The folder to write into does not exist, or an image file is gone.
+    PixelDataError
+        An image file is too short.
     MissingExtraError
         Zarr is not installed.
     """
@@ -103,25 +105,22 @@ def _require_plain(pieces: tuple[Slice, ...]) -> None:
 
 
 def _require_clean_bits(piece: Slice) -> None:
-    """Look that no overlay or rubbish stands above Bits Stored: it would come back as pixels (PS3.5 8.1.1)."""
+    """Look that the file is there, and nothing above Bits Stored: it would come back as pixels (PS3.5 8.1.1)."""
     layout = piece.layout
-    if layout.bits_stored == layout.bits_allocated:
-        return
+    name = f"frame {piece.frame_index} of instance ...{piece.location.sop_uid[-8:]} in series {piece.series_uid}"
     stored: NDArray[Any] = np.empty((layout.rows, layout.columns), stored_dtype(layout))
-    with opened(piece.location, "a frame") as file:
-        _read(file, piece, stored)
-    low, high = (-(1 << layout.bits_stored - 1), (1 << layout.bits_stored - 1) - 1) if stored.dtype.kind == "i" else (
-        0, (1 << layout.bits_stored) - 1
-    )  # fmt: skip
+    if piece.byte_offset is None or piece.byte_offset + stored.nbytes > piece.location.size:
+        raise PixelDataError(f"{name} is said to end beyond its file: run verify")
+    with opened(piece.location, name) as file:
+        if layout.bits_stored == layout.bits_allocated:
+            return
+        read_into(file, piece.byte_offset, stored.data.cast("B"), name)
+    low, high = stored_range(layout)
     if int(stored.min()) < low or int(stored.max()) > high:
         raise UnsupportedError(
-            f"instance ...{piece.location.sop_uid[-8:]} has more than pixels in its pixels: bits above Bits Stored are "
-            "set, such as an overlay; write a copy with vol.dicom.to_zarr()"
+            f"{name} has more than pixels in its pixels: bits above Bits Stored are set, such as an overlay; "
+            "write a copy with vol.dicom.to_zarr()"
         )
-
-
-def _read(file: FileIO, piece: Slice, stored: NDArray[Any]) -> None:
-    read_into(file, piece.byte_offset or 0, stored.data.cast("B"), "a frame")
 
 
 def _around(vol: xr.DataArray, piece: Slice) -> dict[str, str]:
