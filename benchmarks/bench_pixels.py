@@ -61,14 +61,16 @@ def write_compressed(folder: Path, slices: int, syntax: str) -> str:
     """Write a CT of bodies with noise, as scanners see them; the SeriesInstanceUID."""
     import pydicom
     from pydicom.encaps import encapsulate
+    from pydicom.uid import generate_uid
 
     uid = write_ct(folder, slices=slices)
     chance = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:512j, -1:1:512j]
     for k, path in enumerate(sorted(folder.iterdir())):
         ds = pydicom.dcmread(path)
-        ds.SeriesInstanceUID = f"{uid}.{syntax.rpartition('.')[2]}"[-64:]
-        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ds.SeriesInstanceUID}.{k}"[-64:]
+        ds.SeriesInstanceUID = generate_uid(entropy_srcs=[uid, syntax])
+        ds.SOPInstanceUID = generate_uid(entropy_srcs=[uid, syntax, str(k)])
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         body = np.where(x**2 / 0.7 + y**2 / 0.4 < 1, 1060, 24)
         body = np.where((x - 0.3) ** 2 + (y + 0.01 * k / slices) ** 2 < 0.05, 200, body)
         body = np.where(x**2 + (y - 0.4) ** 2 < 0.01, 1900, body)

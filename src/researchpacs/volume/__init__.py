@@ -8,6 +8,7 @@ from researchpacs.volume.coordinates import as_volume, restore
 from researchpacs.volume.frame import PatientFrame, frame_of
 from researchpacs.volume.index import AxisIndex
 from researchpacs.volume.open import open_frames, open_volume, open_volumes
+from researchpacs.volume.overlays import open_overlays
 from researchpacs.volume.plan import Plan, plan
 from researchpacs.volume.read import read_volume
 from researchpacs.volume.real_world import real_world
@@ -23,6 +24,7 @@ __all__ = [
     "frame_of",
     "from_sitk",
     "open_frames",
+    "open_overlays",
     "open_volume",
     "open_volumes",
     "plan",

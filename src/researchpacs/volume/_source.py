@@ -8,7 +8,7 @@ from io import BytesIO, FileIO
 from researchpacs.errors import AccessError, ConflictError, NotFoundError, PixelDataError
 from researchpacs.model import Location
 
-__all__ = ["opened", "read_into"]
+__all__ = ["header_at", "opened", "read_into"]
 
 
 @contextmanager
@@ -45,6 +45,18 @@ def opened(location: Location, name: str) -> Iterator[FileIO]:
         if found.st_size != location.size:
             raise PixelDataError(f"the file of {name} has {found.st_size} bytes; expected {location.size}: run verify")
         yield file
+
+
+def header_at(location: Location, name: str) -> bytes:
+    """Read an instance up to its pixel data; errors are those of `opened` and `read_into`."""
+    if location.url is not None:
+        from researchpacs.archive import read_remote_header
+
+        return read_remote_header(location)
+    header = bytearray(location.header_length)
+    with opened(location, name) as file:
+        read_into(file, 0, memoryview(header), name)
+    return bytes(header)
 
 
 def read_into(file: FileIO | BytesIO, offset: int, buffer: memoryview, name: str) -> None:
