@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
@@ -184,8 +185,6 @@ def test_what_was_done_to_a_mask_stands_in_the_header(sarcoma) -> None:
 
 
 def _bytes(ds: Dataset) -> bytes:
-    from io import BytesIO
-
     buffer = BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -303,6 +302,22 @@ def test_a_region_without_contours_and_one_of_points_say_so(real_data) -> None:
     like = as_volume(np.zeros((2, 3, 4)), np.eye(4), points.frame_of_reference_uid)
     with pytest.raises(GeometryError, match="POINT"):
         points.mask(like=like)
+
+
+def test_an_object_that_cannot_be_read_is_told_and_hides_no_other(sarcoma, tumour) -> None:
+    vol, contour = drawn(sarcoma, "CT")
+    ds = pydicom.dcmread(BytesIO(with_data(tumour, "nan\\0\\0\\1\\1\\0\\1\\0\\0")))
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "2.25.4711"
+    sarcoma.ingest(BytesIO(_bytes(ds)), progress=False)
+    with pytest.warns(UserWarning, match="left out"):
+        found = sarcoma.annotations(vol.dicom.series)
+    assert contour.sop_instance_uid in {getattr(one, "sop_instance_uid", None) for one in found}
+    ((problem,),) = sarcoma.sql("select problem from issues where keyword = 'ROIContourSequence'").fetchall()
+    assert "three finite" in problem
+    assert sarcoma.sql("select volume_mm3 from contours where object_sop_instance_uid = '2.25.4711'").fetchall() == [
+        (None,)
+    ]
+    sarcoma.delete(sarcoma.search("instance", SOPInstanceUID="2.25.4711"))
 
 
 def test_a_structure_set_of_thousands_of_points_comes_back(real_data) -> None:

@@ -1,8 +1,9 @@
 """What is drawn on series of an archive: how it gets in, and how it is read back."""
 
+import warnings
 from typing import TYPE_CHECKING
 
-from researchpacs.errors import NotFoundError
+from researchpacs.errors import GeometryError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -36,15 +37,17 @@ def adapted(pacs: "Pacs", thing: object) -> "list[Dataset] | None":
 
 
 def annotations_on(pacs: "Pacs", uid: str) -> "list[Annotation]":
-    """Read what was drawn on a series, in the order of the objects' UIDs."""
+    """Read what was drawn on a series, in the order of the objects' UIDs; warn of objects that cannot be read."""
     from researchpacs.annotation import annotations_of
 
-    return [
-        one
-        for key, _ in pacs.sql(_OBJECTS, uid=uid).fetchall()
-        for one in annotations_of(pacs.archive.read(key))
-        if one.series_uid == uid
-    ]
+    found: list[Annotation] = []
+    for key, sop_uid in pacs.sql(_OBJECTS, uid=uid).fetchall():
+        data = pacs.archive.read(key)
+        try:
+            found += [one for one in annotations_of(data) if one.series_uid == uid]
+        except (GeometryError, InvalidInputError) as error:
+            warnings.warn(f"object ...{sop_uid[-8:]} is left out: {error}", UserWarning, stacklevel=3)
+    return found
 
 
 def _source(pacs: "Pacs", uid: str) -> "Source":

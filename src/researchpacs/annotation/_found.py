@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from unicodedata import category
 
-from researchpacs.annotation.measurement import LONGEST_NAME, UNPRINTABLE, Kind, Measurement, Number, Point
+from researchpacs.annotation._told import LONGEST_NAME, one_line
+from researchpacs.annotation.measurement import Kind, Measurement, Number, Point
 from researchpacs.dicom import codes
 from researchpacs.dicom.codes import Code
 from researchpacs.dicom.sr import Measured
@@ -68,10 +68,10 @@ def _made(found: Measured, kind: Kind, points: Sequence[Point], more: Sequence[M
         points_lps=tuple(points[:-1]) if kind == "polygon" else tuple(points),
         value=found.value,
         unit=found.unit,
-        label=_plain(found.label) or kind,
+        label=one_line(found.label) or kind,
         series_uid=found.series_uid or "",
         frame_of_reference_uid=found.frame_of_reference_uid or "",
-        author=_plain(found.author, without="\\=")[: LONGEST_NAME - 1].strip(" ^") or "unknown",
+        author=one_line(found.author, without="\\=")[: LONGEST_NAME - 1].strip(" ^") or "unknown",
         finding=found.finding,
         site=found.site,
         algorithm=found.algorithm if found.algorithm and " " in found.algorithm else None,
@@ -79,12 +79,6 @@ def _made(found: Measured, kind: Kind, points: Sequence[Point], more: Sequence[M
         more=tuple(Number(one.quantity, one.value, one.unit) for one in more),
         tracking_uid=found.tracking_uid or "",
     )
-
-
-def _plain(text: str | None, without: str = "") -> str:
-    """One line of what another vendor wrote."""
-    kept = (character for character in text or "" if character not in without)
-    return "".join(" " if category(character) in UNPRINTABLE else character for character in kept).strip()
 
 
 def _with_zone(time: datetime | None) -> datetime | None:

@@ -3,17 +3,21 @@
 from datetime import UTC, datetime
 from unicodedata import category
 
-from researchpacs.annotation.measurement import LONGEST_NAME, UNPRINTABLE
 from researchpacs.dicom.codes import Code
 from researchpacs.errors import InvalidInputError
 
-__all__ = ["as_algorithm", "as_author", "as_text", "as_utc", "one_line", "require_code"]
+__all__ = ["LONGEST_NAME", "as_algorithm", "as_author", "as_text", "as_utc", "one_line", "require_code"]
+
+LONGEST_NAME = 64
+"""Characters of a person name (PS3.5 6.2)."""
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories that no one-line text has: controls, halves of characters, line and paragraph separators."""
 
 
 def as_text(text: str, name: str) -> str:
     """Parse one line of text; `name` says what it is, for the message."""
     stripped = text.strip() if isinstance(text, str) else ""
-    if not stripped or any(category(character) in UNPRINTABLE for character in stripped):
+    if not stripped or any(category(character) in _UNPRINTABLE for character in stripped):
         raise InvalidInputError(f"the {name} is one line of text; this one is {text!r}")
     return stripped
 
@@ -56,4 +60,4 @@ def as_utc(time: datetime | None) -> datetime | None:
 def one_line(text: str | None, without: str = "") -> str:
     """One line of what another vendor wrote."""
     kept = (character for character in text or "" if character not in without)
-    return "".join(" " if category(character) in UNPRINTABLE else character for character in kept).strip()
+    return "".join(" " if category(character) in _UNPRINTABLE else character for character in kept).strip()

@@ -7,10 +7,10 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
-from unicodedata import category
 
+from researchpacs.annotation._told import as_algorithm, as_author, as_text, as_utc, require_code
 from researchpacs.dicom.codes import Code
 from researchpacs.dicom.uids import derived_uid
 from researchpacs.errors import InvalidInputError
@@ -18,7 +18,7 @@ from researchpacs.errors import InvalidInputError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["LONGEST_NAME", "UNPRINTABLE", "Kind", "Measurement", "Number", "Point", "default_author"]
+__all__ = ["Kind", "Measurement", "Number", "Point", "default_author"]
 
 Point = tuple[float, float, float]
 Kind = Literal["length", "angle", "cobb", "bidirectional", "ellipse", "polygon", "probe"]
@@ -30,13 +30,8 @@ of the other; polygon: its corners in order, the first not repeated; the value o
 the value there.
 """
 
-UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories that no one-line text has: controls, halves of characters, line and paragraph separators."""
-
 _DECIMALS = 6
 """Of a value in mm: fits a decimal string (VR DS) of 16 characters up to a kilometre."""
-LONGEST_NAME = 64
-"""Characters of a person name (PS3.5 6.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +81,12 @@ class Measurement:
         set_field = object.__setattr__
         set_field(self, "points_lps", tuple(_single(_as_point(point)) for point in self.points_lps))
         set_field(self, "value", _as_value(self.value))
-        set_field(self, "label", _as_text(self.label, "label"))
-        set_field(self, "author", _as_author(self.author))
-        set_field(self, "algorithm", _as_algorithm(self.algorithm))
-        set_field(self, "created_at", _as_utc(self.created_at))
+        set_field(self, "label", as_text(self.label, "label of a measurement"))
+        set_field(self, "author", as_author(self.author))
+        set_field(self, "algorithm", as_algorithm(self.algorithm))
+        set_field(self, "created_at", as_utc(self.created_at))
         for name in ("finding", "site"):
-            _require_code(getattr(self, name), name)
+            require_code(getattr(self, name), name)
         if not self.tracking_uid:
             set_field(self, "tracking_uid", derived_uid("tracking", *self._content()))
 
@@ -234,41 +229,3 @@ def _as_value(value: float) -> float:
     if not math.isfinite(value):
         raise InvalidInputError(f"a measured value is a finite number; this one is {value!r}")
     return round(float(value), _DECIMALS)
-
-
-def _as_text(text: str, name: str) -> str:
-    stripped = text.strip() if isinstance(text, str) else ""
-    if not stripped or any(category(character) in UNPRINTABLE for character in stripped):
-        raise InvalidInputError(f"the {name} of a measurement is one line of text; this one is {text!r}")
-    return stripped
-
-
-def _as_author(author: str) -> str:
-    name = _as_text(author, "author").rstrip("^")
-    if not name or len(name) >= LONGEST_NAME or set(name) & set("\\="):
-        raise InvalidInputError(
-            f"an author is a name of less than {LONGEST_NAME} characters, without backslash and equals sign"
-        )
-    return name
-
-
-def _as_algorithm(algorithm: str | None) -> str | None:
-    if algorithm is None:
-        return None
-    text = _as_text(algorithm, "algorithm")
-    if " " not in text:
-        raise InvalidInputError(f"an algorithm has a name and a version, as in 'nnU-Net 2.5'; this one is {text!r}")
-    return text
-
-
-def _require_code(code: object, name: str) -> None:
-    if code is not None and not isinstance(code, Code):
-        raise InvalidInputError(f"{name} is a Code, such as researchpacs.codes.NODULE; this one is {code!r}")
-
-
-def _as_utc(time: datetime | None) -> datetime | None:
-    if time is not None and not isinstance(time, datetime):
-        raise InvalidInputError(f"created_at is a datetime with a time zone, not a {type(time).__name__}")
-    if time is not None and time.tzinfo is None:
-        raise InvalidInputError("created_at has no time zone; use datetime.now(timezone.utc), or leave it out")
-    return time.astimezone(UTC) if time else None

@@ -9,16 +9,13 @@ Observation DateTime); else they repeat the date of the measured series, and no 
 the report tells that it does not know, and the archive knows when it was stored.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from researchpacs.annotation._found import measurements_of
 from researchpacs.annotation.measurement import Measurement
 from researchpacs.dicom.sr import measured
-from researchpacs.dicom.uids import derived_uid
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -64,6 +61,7 @@ def to_datasets(measurements: Iterable[Measurement], *, evidence: Evidence) -> "
         The series is in another Frame of Reference than the points.
     """
     from researchpacs.annotation._compose import compose
+    from researchpacs.annotation._header import identified
 
     groups: dict[tuple[str, str], list[Measurement]] = {}
     for one in dict.fromkeys(measurements):
@@ -74,7 +72,7 @@ def to_datasets(measurements: Iterable[Measurement], *, evidence: Evidence) -> "
         # Measurements of one thing may share its tracking UID.
         ordered = sorted(found, key=lambda one: (one.tracking_uid, str(astuple(one))))
         _check_frame_of_reference(ordered, headers[0])
-        reports.append(_identified(compose(ordered, headers)))
+        reports.append(identified(compose(ordered, headers), "report"))
     return reports
 
 
@@ -109,20 +107,3 @@ def _check_frame_of_reference(measurements: Sequence[Measurement], header: "Data
                 f"points in Frame of Reference {one.frame_of_reference_uid} cannot be stored on series "
                 f"{one.series_uid}, which is in {uid}; measure on the volume of the series itself"
             )
-
-
-def _identified(report: "Dataset") -> "Dataset":
-    """Give a report the UIDs that its bytes without UIDs hash to."""
-    from pydicom import dcmread
-    from pydicom.uid import UID
-
-    digest = hashlib.sha256(_written(report)).hexdigest()
-    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = UID(derived_uid("report", digest))
-    report.SeriesInstanceUID = derived_uid("report series", digest)
-    return dcmread(BytesIO(_written(report)))
-
-
-def _written(report: "Dataset") -> bytes:
-    buffer = BytesIO()
-    report.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
