@@ -68,7 +68,11 @@ def test_after_an_ingest_of_many_nothing_is_left_to_fill_in(
 def test_where_it_is_killed_the_next_question_goes_on(
     archive: EmbeddedArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    take(archive, meanwhile=lambda: [process.kill() for process in _beside_us()])
+    def kill() -> None:
+        for process in _beside_us():
+            process.kill()
+
+    take(archive, meanwhile=kill)
     assert "the next question does" in caplog.text
     assert not _beside_us()
     catalog = Catalog(archive.home, archive)

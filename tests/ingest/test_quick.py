@@ -1,10 +1,12 @@
 """Files that stay where they are: read in this process while that is quick, by workers where it is not."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from researchpacs.ingest import _pool, incoming
+from researchpacs.ingest._tasks import Task
 from researchpacs.model import Incoming, Refusal
 from researchpacs.testing import small_ct
 
@@ -46,13 +48,13 @@ def test_workers_read_the_rest_where_it_takes_long(
     monkeypatch.setattr(_pool, "_QUICK_S", 60.0)
     found = told(scans, tmp_path / "quick")
     monkeypatch.setattr(_pool, "_QUICK_S", 0.0)
-    left = list[object]()
+    left = list[Task | Refusal]()
     run = _pool._Pool.run
-    monkeypatch.setattr(_pool._Pool, "run", lambda pool, tasks: run(pool, iter(_noted(tasks, left))))
+
+    def noting(pool: _pool._Pool, tasks: Iterator[Task | Refusal]) -> Iterator[Incoming | Refusal]:
+        left.extend(tasks)
+        return run(pool, iter(left))
+
+    monkeypatch.setattr(_pool._Pool, "run", noting)
     assert told(scans, tmp_path / "slow") == found
     assert len(left) == _COUNT - _pool._LOOKED_AT
-
-
-def _noted(tasks: object, left: list[object]) -> list[object]:
-    left.extend(tasks)  # type: ignore[call-overload]
-    return left
