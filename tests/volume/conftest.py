@@ -25,6 +25,17 @@ ATTRIBUTES = (
     "PixelPaddingValue",
     "ImageType",
     "ModalityLUTSequence",
+    "PatientWeight",
+    "PatientSize",
+    "PatientSex",
+    "SUVType",
+    "SeriesDate",
+    "SeriesTime",
+    "DecayCorrection",
+    "CorrectedImage",
+    "FrameReferenceTime",
+    "ActualFrameDuration",
+    "RadiopharmaceuticalInformationSequence",
 )
 DEFLATED = "1.2.840.10008.1.2.1.99"
 

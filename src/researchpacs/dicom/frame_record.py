@@ -89,7 +89,8 @@ def pack(frames: Sequence[FrameRow], instance_number: int | None) -> Record:
     if not frames:
         return Record('{"count": 0}', b"")
     first = frames[0]
-    if len(frames) == 1 and None not in (first.byte_offset, first.position) and first.dimension_indices is None:
+    whole = None not in (first.byte_offset, first.byte_length, first.position)
+    if len(frames) == 1 and whole and first.dimension_indices is None:
         return _pack_slice(first, instance_number)
     return _pack_any(frames, instance_number)
 
