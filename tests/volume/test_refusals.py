@@ -121,7 +121,8 @@ def test_mosaics_that_do_not_tell_where_their_slices_are_are_refused(make_series
 def test_a_modality_lut_without_a_descriptor_is_not_passed_over(make_series):
     def tabulate(_, ds):
         table = Dataset()
-        table.ModalityLUTType, table.LUTData = "US", b"\0\0d\0"
+        table.ModalityLUTType = "US"
+        table.add_new("LUTData", "OW", b"\0\0d\0")
         ds.ModalityLUTSequence = [table]
         del ds.RescaleSlope, ds.RescaleIntercept
 
