@@ -83,6 +83,17 @@ def test_where_it_is_killed_the_next_question_goes_on(
     catalog.close()
 
 
+def test_an_ingest_does_not_wait_for_ever(archive: EmbeddedArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_beside, "PATIENCE_S", 0.0)
+    catalog = Catalog(archive.home, archive)
+    catalog.sync()
+    with catalog.lake.lock():
+        take(archive)  # while another has the lock
+    assert not _beside_us()
+    assert len(contents(catalog)["instances"]) == _SLICES
+    catalog.close()
+
+
 def test_an_interrupt_ends_it(archive: EmbeddedArchive) -> None:
     met = []
 

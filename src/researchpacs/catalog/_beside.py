@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 MANY = 2_000
 """Instances from which on it is started."""
+PATIENCE_S = 60.0
+"""How long an ingest waits for it at its end."""
 _TURN_S = 2.0
 """In which it waits for more to come, so that a commit has many rows; then it rests, and others have their turn."""
 _REST_S = 1.0
@@ -75,13 +77,17 @@ class _Filler:
             yield item
 
     def finish(self) -> None:
-        """Wait until all is filled in that is stored by now; not for a process that is starting still."""
+        """Wait until all is filled in that is stored by now, but not for ever, nor for a process that is starting."""
         process = self._process
         if process is None or process.stdin is None:
             return
         with suppress(BrokenPipeError):
             process.stdin.write(_FINISH)
-        if status := process.wait():
+        try:
+            status = process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            return  # somebody else has the lock for long, or there is very much left; the next question does it
+        if status:
             _log.warning("the catalog was not filled beside an ingest (exit status %d); the next question does", status)
 
     def kill(self) -> None:
