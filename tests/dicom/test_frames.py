@@ -1,5 +1,7 @@
 """Where frames are, compared with an independent reading through highdicom and pydicom."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pydicom
 import pytest
@@ -28,6 +30,15 @@ def test_a_single_frame_image_says_so_at_the_top():
     assert frame.pixel_spacing == (0.5, 0.75)
     assert (frame.rescale_slope, frame.rescale_intercept) == (2, -1024)
     assert (frame.byte_offset, frame.byte_length) == (100, 40)
+
+
+@pytest.mark.parametrize(("date", "time"), [
+    ("20240229", "235958.5"), ("20240229", "235958.500000"), ("2024.02.29", "23:59:58.5"), (" 20240229", "235958.5 "),
+])  # fmt: skip
+def test_the_moment_of_a_frame_is_read_as_it_was_written_then_and_now(date, time):
+    header = {"AcquisitionDate": date, "AcquisitionTime": time}
+    (frame,) = frames_of(header, layout(1), None)
+    assert frame.timing.acquired_us == datetime(2024, 2, 29, 23, 59, 58, 500_000, UTC).timestamp() * 10**6
 
 
 @pytest.mark.parametrize("name", ["6_1.dcm", "6_4.dcm"])

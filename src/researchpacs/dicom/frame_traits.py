@@ -142,7 +142,8 @@ def acquired_of(moment: str, date: str, time: str) -> int | None:
     """
     found = _DATE_TIME.match(moment.strip()) if moment else None
     if found is None and time:
-        found = _DATE_TIME.match((date.strip() or "19700101") + time.strip().replace(":", ""))
+        # Before DICOM dates had points and times had colons (PS3.5 6.2).
+        found = _DATE_TIME.match((date.strip().replace(".", "") or "19700101") + time.strip().replace(":", ""))
     if found is None:
         return None
     year, month, day, hour, minute, second, fraction = found.groups()
