@@ -27,13 +27,13 @@ def quick_start(lab, chromium, opened, home):
 
 def test_a_length_drawn_on_the_coronal_plane_is_a_number_in_sql(quick_start, tmp_path):
     page = quick_start.page
-    page.wait_for_function("() => document.querySelectorAll('[data-plane][data-shown]').length === 2", timeout=60_000)
+    page.wait_for_function("() => document.querySelectorAll('[data-plane][data-shown]').length === 3", timeout=60_000)
     page.evaluate("document.querySelector('.rp-viewer').scrollIntoView()")
     page.wait_for_timeout(500)
     assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
 
     coronal = page.locator("[data-plane=coronal]")
-    box = coronal.bounding_box()
+    box = coronal.locator(".rp-canvas").bounding_box()
     x, y = (round(box[corner] + box[size] / 2) for corner, size in (("x", "width"), ("y", "height")))
     page.mouse.click(x, y)
     page.keyboard.press("l")
@@ -48,7 +48,7 @@ def test_a_length_drawn_on_the_coronal_plane_is_a_number_in_sql(quick_start, tmp
     label.fill("drawn")
     label.press("Enter")
     page.get_by_role("button", name="Save", exact=True).click()
-    page.get_by_text("Saved 1 length.").wait_for()
+    page.get_by_text("Saved 1 mark.").wait_for()
     folder = Path(os.environ.get("RESEARCHPACS_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / "quick-start.png")

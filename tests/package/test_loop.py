@@ -46,7 +46,15 @@ def test_lengths_drawn_in_a_viewer_are_saved_where_the_series_is(pacs: rp.Pacs, 
     vol = rp.open_volume(series)
     viewer = rp.view(vol)
     points = vol.dicom.to_lps([[3, 100, 100], [3, 100, 180]])
-    message = {"kind": "mark", "id": "1", "plane": "axial", "index": 3, "points_lps": points.tolist()}
+    message = {
+        "kind": "mark",
+        "id": "1",
+        "shape": "length",
+        "volume": 0,
+        "plane": "axial",
+        "index": 3,
+        "points_lps": points.tolist(),
+    }
     viewer._handle_custom_msg(message, [])
     viewer._handle_custom_msg({"kind": "label", "id": "1", "label": "drawn"}, [])
     assert viewer.save().stored == 1
@@ -138,3 +146,24 @@ def test_two_notebooks_ingest_and_query_at_the_same_time(tmp_path: Path):
     assert [process.returncode for process in running] == [0] * 4, "\n".join(faults)
     with rp.connect(home) as pacs:
         assert pacs.sql("select sum(instance_count) from series").fetchall() == [(80,)]
+
+
+def test_marks_that_were_saved_are_there_when_the_series_is_viewed_again(pacs: rp.Pacs, series):
+    vol = rp.open_volume(series)
+    first = rp.view(vol)
+    centre, rim = vol.dicom.to_lps([[3, 100, 100], [3, 100, 120]]).tolist()
+    place = {"kind": "mark", "id": "1", "shape": "circle", "plane": "axial", "index": 3, "volume": 0}
+    first._handle_custom_msg({**place, "points_lps": [centre, rim]}, [])
+    assert first.save().stored == 1
+    again = series.view()
+    assert set(again.annotations) == set(first.annotations)
+    (mark,) = (one for one in again._marks if one["label"] == "circle 1")
+    assert (mark["shape"], mark["plane"], mark["index"], mark["state"]) == ("ellipse", "axial", 3, "saved")
+    quantities = pacs.sql("select quantity, value, unit from measurements where label = 'circle 1'").fetchall()
+    assert {name for name, _, _ in quantities} == {"Area", "Mean", "Standard Deviation", "Minimum", "Maximum"}
+    near = vol.values[3, 80:121, 80:121].astype(float)
+    y, x = np.ogrid[-20:21, -20:21]
+    under = near[y**2 + x**2 <= 400]
+    found = {name: value for name, value, _ in quantities}
+    assert found["Mean"] == pytest.approx(under.mean(), abs=1)
+    assert (found["Minimum"], found["Maximum"]) == (under.min(), under.max())

@@ -11,6 +11,15 @@ from researchpacs.viewer import Viewer, _messages
 from researchpacs.viewer._messages import as_request
 
 PROTOCOL = Path(__file__).parents[2] / "extensions" / "protocol" / "src" / "index.ts"
+MARK = {
+    "kind": "mark",
+    "id": "1",
+    "shape": "length",
+    "plane": "axial",
+    "index": 0,
+    "volume": 0,
+    "points_lps": [[0, 0.5, 1], [2, 3, 4]],
+}
 TYPES = {str: "string", int: "number", float: "number", bool: "boolean"}
 
 
@@ -28,6 +37,8 @@ def as_typescript(hint: object) -> str:
         return " | ".join(f'"{value}"' for value in typing.get_args(hint))
     if typing.get_origin(hint) is list:
         return f"{as_typescript(typing.get_args(hint)[0])}[]"
+    if typing.is_typeddict(hint):
+        return hint.__name__
     return TYPES[hint]
 
 
@@ -45,7 +56,7 @@ def test_messages_are_the_same_in_python_and_typescript():
 
 def test_every_kind_of_request_is_answered():
     kinds = {typing.get_args(typing.get_type_hints(one)["kind"])[0] for one in typing.get_args(_messages.Request)}
-    assert kinds == {"bundle", "plane", "cancel", "mark", "label", "unmark", "save"}
+    assert kinds == {"bundle", "plane", "cancel", "mark", "label", "unmark", "undo", "redo", "choose", "save"}
 
 
 @pytest.mark.parametrize(
@@ -57,13 +68,16 @@ def test_every_kind_of_request_is_answered():
         {},
         {"kind": "sql", "id": "1"},
         {"kind": ["plane"], "id": "1"},
-        {"kind": "plane", "id": "1", "plane": "axial"},
-        {"kind": "plane", "id": 1, "plane": "axial", "index": 0},
-        {"kind": "plane", "id": "1", "plane": "axial", "index": 0.5},
-        {"kind": "plane", "id": "1", "plane": "axial", "index": True},
-        {"kind": "plane", "id": "1", "plane": "axial", "index": 0, "path": "/etc/passwd"},
-        {"kind": "mark", "id": "1", "plane": "axial", "index": 0, "points_lps": [["0", 0, 0]]},
-        {"kind": "mark", "id": "1", "plane": "axial", "index": 0, "points_lps": [0, 0]},
+        {"kind": "plane", "id": "1", "plane": "axial", "volume": 0},
+        {"kind": "plane", "id": 1, "plane": "axial", "index": 0, "volume": 0},
+        {"kind": "plane", "id": "1", "plane": "axial", "index": 0.5, "volume": 0},
+        {"kind": "plane", "id": "1", "plane": "axial", "index": True, "volume": 0},
+        {"kind": "plane", "id": "1", "plane": "axial", "index": 0, "volume": "0"},
+        {"kind": "plane", "id": "1", "plane": "axial", "index": 0, "volume": 0, "path": "/etc/passwd"},
+        {**MARK, "points_lps": [["0", 0, 0]]},
+        {**MARK, "points_lps": [0, 0]},
+        {**MARK, "shape": None},
+        {"kind": "choose", "id": "1", "choice": "1"},
     ],
 )
 def test_what_is_no_request_is_refused(content):
@@ -72,5 +86,4 @@ def test_what_is_no_request_is_refused(content):
 
 
 def test_a_request_is_read_as_it_is():
-    request = {"kind": "mark", "id": "1", "plane": "axial", "index": 0, "points_lps": [[0, 0.5, 1], [2, 3, 4]]}
-    assert as_request(request) == request
+    assert as_request(MARK) == MARK

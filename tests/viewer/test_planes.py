@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from researchpacs.errors import GeometryError
-from researchpacs.viewer._planes import letters, plane_stacks, stored_type
+from researchpacs.viewer._planes import array_stacks, letters, plane_stacks, stored_type
 from researchpacs.volume import as_volume
 
 SHAPE = (5, 7, 9)
@@ -49,7 +49,8 @@ def pixels_lie_where_they_say(vol) -> None:
 
 @pytest.mark.parametrize("directions", AXIS_ALIGNED, ids=lambda d: "".join(map(str, d.astype(int).ravel())))
 def test_pictures_keep_the_radiological_convention_for_every_acquisition(directions):
-    axial, coronal = plane_stacks(volume(directions).dicom.affine_lps, SHAPE)
+    axial, coronal, sagittal = plane_stacks(volume(directions).dicom.affine_lps, SHAPE)
+    assert [letters(sagittal.row_cosines), letters(sagittal.column_cosines)] == ["P", "F"]
     assert [letters(axial.row_cosines), letters(axial.column_cosines)] == ["L", "P"]
     assert [letters(coronal.row_cosines), letters(coronal.column_cosines)] == ["L", "F"]
     pixels_lie_where_they_say(volume(directions))
@@ -71,25 +72,43 @@ def test_a_point_goes_to_a_pixel_and_back(angles, pixel):
 def test_a_coronal_plane_of_an_axial_series_starts_at_the_highest_slice():
     """Image Position (Patient) is the centre of the first pixel: x of column 0, z of the last slice."""
     vol = volume(np.eye(3)[:, [2, 1, 0]])
-    _, coronal = plane_stacks(vol.dicom.affine_lps, SHAPE)
+    _, coronal, _ = plane_stacks(vol.dicom.affine_lps, SHAPE)
     assert coronal.origin == pytest.approx((-31.0, 12.5, 88.0 + 4 * 2.5))
     assert coronal.step == pytest.approx((0, 0.8, 0))
     assert coronal.spacing == pytest.approx((2.5, 0.7))
     assert coronal.location(3) == pytest.approx(12.5 + 3 * 0.8)
 
 
-def test_slices_that_lean_sideways_are_refused_for_their_coronal_plane_is_no_rectangle():
+@pytest.mark.parametrize(
+    ("leaning", "left"),
+    [
+        ([[np.sin(0.2), 0, 1], [0, 1, 0], [np.cos(0.2), 0, 0]], ["axial", "sagittal"]),
+        ([[0, 0, 1], [np.sin(0.2), 1, 0], [np.cos(0.2), 0, 0]], ["axial", "coronal"]),
+    ],
+    ids=["sideways", "backwards"],
+)
+def test_of_slices_that_lean_only_planes_that_are_rectangles_are_shown_with_each_pixel_in_its_place(leaning, left):
+    """Slices that lean backwards shift from one to the next along the coronal planes' own normal."""
+    vol = volume(np.array(leaning))
+    assert [stack.name for stack in plane_stacks(vol.dicom.affine_lps, SHAPE)] == left
+    pixels_lie_where_they_say(vol)
+
+
+def test_acquired_planes_that_are_no_rectangles_are_refused():
     lean = np.radians(12)
-    leaning = np.array([[np.sin(lean), 0, 1], [0, 1, 0], [np.cos(lean), 0, 0]])
-    with pytest.raises(GeometryError, match=r"coronal plane are 12\.0 degrees off") as refused:
-        plane_stacks(volume(leaning).dicom.affine_lps, SHAPE)
+    with pytest.raises(GeometryError, match=r"axial plane are 12\.0 degrees off") as refused:
+        plane_stacks(volume(np.array([[0, np.sin(lean), 1], [0, np.cos(lean), 0], [1, 0, 0]])).dicom.affine_lps, SHAPE)
     assert refused.value.reasons == ("gantry_tilt",)
 
 
-def test_a_gantry_tilt_leaves_both_planes_rectangles_and_each_pixel_in_its_place():
-    """Slices that lean backwards shift from one to the next, along the coronal planes' own normal."""
-    tilt = np.radians(12)
-    pixels_lie_where_they_say(volume(np.array([[0, 0, 1], [np.sin(tilt), 1, 0], [np.cos(tilt), 0, 0]])))
+def test_what_lies_in_no_patient_is_shown_as_the_array_is():
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+    for stack, axis in zip(array_stacks(SHAPE, (2.0, 1.0, 0.5)), range(3), strict=True):
+        assert (stack.name, stack.oriented, stack.calibrated) == ("zyx"[axis], False, True)
+        np.testing.assert_array_equal(stack.picture(values.take(1, axis)), values.take(1, axis))
+        assert stack.spacing == tuple(mm for k, mm in enumerate((2.0, 1.0, 0.5)) if k != axis)
+    (frames,) = array_stacks(SHAPE, None)
+    assert (frames.name, frames.shape, frames.calibrated) == ("frame", SHAPE, False)
 
 
 @pytest.mark.parametrize(

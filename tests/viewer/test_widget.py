@@ -37,6 +37,8 @@ class Browser:
                 self.arrived.notify_all()
 
     def say(self, **content: Any) -> None:
+        if content["kind"] == "plane":
+            content = {"volume": 0, **content}
         self.viewer._handle_custom_msg(content, [])
 
     def answer(self, request_id: str) -> tuple[dict[str, Any], list[Any]]:
@@ -56,7 +58,8 @@ def drawn(**changes: Any) -> dict[str, Any]:
     """Draw from voxel (2, 3, 1) to (2, 3, 8) of the numbered volume: 7 x 0.7 mm on axial plane 2."""
     y, z = -40 + 3 * 0.8, 100 + 2 * 2.5
     points = [[-30 + 0.7, y, z], [-30 + 8 * 0.7, y, z]]
-    return {"kind": "mark", "id": "a", "plane": "axial", "index": 2, "points_lps": points, **changes}
+    place = {"shape": "length", "plane": "axial", "index": 2, "volume": 0}
+    return {"kind": "mark", "id": "a", **place, "points_lps": points, **changes}
 
 
 def lazy(numbered: xr.DataArray, read: Callable[..., np.ndarray]) -> da.Array:
@@ -68,7 +71,7 @@ def lazy(numbered: xr.DataArray, read: Callable[..., np.ndarray]) -> da.Array:
 @pytest.mark.parametrize(("plane", "index"), [("axial", 0), ("axial", 5), ("coronal", 0), ("coronal", 7)])
 def test_a_plane_comes_as_its_pixels(numbered, plane, index):
     reply, (buffer,) = Browser(view(numbered)).ask(kind="plane", id="p", plane=plane, index=index)
-    assert reply == {"kind": "plane", "request": "p", "dtype": "int16"}
+    assert reply == {"kind": "plane", "request": "p", "dtype": "int16", "exact": True}
     expected = numbered.values[index] if plane == "axial" else numbered.values[::-1, index]
     np.testing.assert_array_equal(np.frombuffer(buffer, "<i2").reshape(expected.shape), expected)
 
@@ -84,7 +87,7 @@ def test_float_planes_without_a_value_somewhere_come_as_finite_numbers(make_volu
     np.testing.assert_array_equal(plane[1:], values[2, 1:])
 
 
-@pytest.mark.parametrize(("plane", "index"), [("axial", 6), ("axial", -1), ("sagittal", 0)])
+@pytest.mark.parametrize(("plane", "index"), [("axial", 6), ("axial", -1), ("oblique", 0)])
 def test_a_plane_that_is_not_there_is_refused_in_one_sentence(numbered, plane, index):
     reply, _ = Browser(view(numbered)).ask(kind="plane", id="p", plane=plane, index=index)
     assert reply == {"kind": "error", "request": "p", "message": f"the volume has no {plane} plane {index}"}
@@ -193,7 +196,8 @@ def test_a_missing_build_is_told_in_the_cell(numbered, tmp_path, monkeypatch):
 def test_the_synced_state_is_small_and_holds_no_pixel(make_volume, numbered):
     large = make_volume(np.zeros((300, 64, 64), np.int16), numbered.dicom.affine_lps)
     state = view(large).get_state()
-    assert len(json.dumps({name: value for name, value in state.items() if name != "layout"}, default=str)) < 8_000
+    told = {name: value for name, value in state.items() if name not in ("layout", "_colormaps")}
+    assert len(json.dumps(told, default=str)) < 8_000
     assert not any(isinstance(value, bytes | memoryview) for value in state.values())
 
 
@@ -218,11 +222,12 @@ def test_windows_are_set_by_value_or_name(numbered):
 
 def test_position_follows_the_planes_and_moves_them(numbered):
     viewer = view(numbered)
-    viewer.set_state({"_slices": {"axial": 1, "coronal": 6}})
-    expected = numbered.dicom.to_lps([1, 6, 4.5])
+    viewer.set_state({"_slices": {"axial": 1, "coronal": 6, "sagittal": 9}})
+    expected = numbered.dicom.to_lps([1, 6, 9])
     assert viewer.position_lps == pytest.approx(expected)
     viewer.position_lps = numbered.dicom.to_lps([4.2, 1.9, 0])
-    assert viewer.get_state()["_slices"] == {"axial": 4, "coronal": 2}
+    assert viewer.get_state()["_slices"] == {"axial": 4, "coronal": 2, "sagittal": 0}
+    assert viewer.position_lps == pytest.approx(numbered.dicom.to_lps([4, 2, 0]))
     with pytest.raises(InvalidInputError, match="outside of the volume"):
         viewer.position_lps = (0, 0, 0)
 
@@ -236,7 +241,7 @@ def test_a_drawn_length_becomes_a_measurement_in_the_patient(numbered):
     np.testing.assert_allclose(length.points_lps, numbered.dicom.to_lps([[2, 3, 1], [2, 3, 8]]), atol=1e-6)
     (mark,) = browser.viewer.get_state()["_marks"]
     assert (mark["label"], mark["state"], mark["index"]) == ("length 1", "draft", 2)
-    assert mark["value_mm"] == pytest.approx(4.9)
+    assert mark["quantities"] == [{"name": "length", "value": pytest.approx(4.9), "unit": "mm"}]
 
 
 def test_a_draft_can_be_moved_named_and_removed(numbered):
@@ -256,10 +261,14 @@ def test_a_draft_can_be_moved_named_and_removed(numbered):
     ("changes", "sentence"),
     [
         ({"index": 3}, "2.50 mm off the axial plane"),
-        ({"points_lps": [[0, 0, 0]]}, "two points"),
-        ({"points_lps": [[0, 0, 0], [0, 0, float("nan")]]}, "two points"),
+        ({"points_lps": [[0, 0, 0]]}, "has 2 points"),
+        ({"points_lps": [[0, 0, 0], [0, 0, float("nan")]]}, "has 2 points"),
         ({"points_lps": [[-30, -40, 105], [-30, -40, 105.01]]}, "at least 0.1 mm"),
-        ({"plane": "sagittal"}, "no sagittal plane"),
+        ({"plane": "oblique"}, "no oblique plane"),
+        ({"shape": "spline"}, "no mark of the kind"),
+        ({"volume": 1}, "no volume 1"),
+        ({"shape": "angle"}, "has 3 points"),
+        ({"shape": "polygon"}, "at least three points"),
         ({"index": 99}, "no axial plane 99"),
     ],
 )
@@ -311,13 +320,13 @@ def test_without_an_archive_save_says_what_to_do(numbered):
         viewer.save()
 
 
-def test_only_volumes_are_shown(numbered):
-    with pytest.raises(InvalidInputError, match=r"choose one volume with \.isel"):
-        view(numbered.expand_dims("time"))
-    with pytest.raises(InvalidInputError, match="dims z, y, x"):
+def test_what_cannot_be_shown_is_refused_with_what_can(numbered):
+    with pytest.raises(InvalidInputError, match=r"vol\.isel\(z=\[5\]\)"):
         view(numbered.isel(z=0))
-    with pytest.raises(InvalidInputError, match="cannot view a str"):
+    with pytest.raises(InvalidInputError, match="a series, a study, a volume"):
         view("chest.dcm")
+    with pytest.raises(InvalidInputError, match="no layout 'grid'"):
+        view(numbered, layout="grid")
     with pytest.raises(GeometryError):
         view(numbered.drop_vars("frame"))
 

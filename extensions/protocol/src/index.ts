@@ -14,6 +14,7 @@ export interface PlaneRequest {
   id: string;
   plane: string;
   index: number;
+  volume: number;
 }
 
 /** The plane asked for under this id is no longer wanted. */
@@ -22,12 +23,14 @@ export interface CancelRequest {
   id: string;
 }
 
-/** A length was drawn or moved: add it, or change the draft of this id. */
+/** A shape was drawn or changed: add it, or change the draft of this id. */
 export interface MarkRequest {
   kind: "mark";
   id: string;
+  shape: string;
   plane: string;
   index: number;
+  volume: number;
   points_lps: number[][];
 }
 
@@ -44,6 +47,25 @@ export interface UnmarkRequest {
   id: string;
 }
 
+/** Take the last change of the marks back. */
+export interface UndoRequest {
+  kind: "undo";
+  id: string;
+}
+
+/** Make the change that was taken back last once more. */
+export interface RedoRequest {
+  kind: "redo";
+  id: string;
+}
+
+/** Show another one of the choices. */
+export interface ChooseRequest {
+  kind: "choose";
+  id: string;
+  choice: number;
+}
+
 /** Save all drafts. */
 export interface SaveRequest {
   kind: "save";
@@ -56,11 +78,12 @@ export interface BundleReply {
   request: string;
 }
 
-/** The pixels follow as one buffer, row after row, little endian, in the volume's unit. */
+/** The pixels follow as one buffer, row after row, little endian, in the volume's unit; or as bytes of colour. */
 export interface PlaneReply {
   kind: "plane";
   request: string;
-  dtype: "int16" | "float32";
+  dtype: "int16" | "float32" | "rgb8";
+  exact: boolean;
 }
 
 /** So many drafts were saved. */
@@ -92,7 +115,8 @@ export interface PlaneGeometry {
   axis: string;
   location: number;
   location_step: number;
-  letters: string[];
+  oriented: boolean;
+  calibrated: boolean;
 }
 
 /** A window by name. */
@@ -102,29 +126,61 @@ export interface Preset {
   width: number;
 }
 
-/** One length of the table. */
+/** Colours by name: red, green, blue from 0 to 1, of even steps from black to white. */
+export interface ColourMap {
+  name: string;
+  colours: number[];
+}
+
+/** One number of a mark. */
+export interface Quantity {
+  name: string;
+  value: number;
+  unit: string;
+}
+
+/** One row of the table; of one that lies on no plane shown here `plane` is empty. */
 export interface Mark {
   id: string;
+  shape: string;
   plane: string;
   index: number;
+  volume: number;
   points_lps: number[][];
   label: string;
-  value_mm: number;
+  quantities: Quantity[];
   state: "draft" | "saved";
 }
 
 /** The synced traits of the widget. */
 export interface ViewerState {
   _bundle: string;
+  _scene: string;
   _title: string;
+  _note: string;
+  _layout: string;
+  _choices: string[];
+  _choice: number;
   _modality: string;
+  _units: string;
+  _is_colour: boolean;
+  _measures: boolean;
   _stacks: PlaneGeometry[];
+  _repeats: string[];
   _presets: Preset[];
+  _colormaps: ColourMap[];
+  _rate: number;
   _window: number[];
   _inverted: boolean;
+  _starts_inverted: boolean;
   _slices: Record<string, number>;
+  volume: number;
   _marks: Mark[];
   _can_save: boolean;
+  colormap: string;
+  plane: string;
+  zoom: number;
+  tool: string;
 }
 
 export type Request =
@@ -134,6 +190,9 @@ export type Request =
   | MarkRequest
   | LabelRequest
   | UnmarkRequest
+  | UndoRequest
+  | RedoRequest
+  | ChooseRequest
   | SaveRequest;
 
 export type Reply = BundleReply | PlaneReply | SaveReply | ErrorReply;
@@ -147,8 +206,8 @@ export function asReply(content: unknown): Reply | undefined {
     case "bundle":
       return { kind: reply.kind, request: reply.request };
     case "plane":
-      if (reply.dtype !== "int16" && reply.dtype !== "float32") return undefined;
-      return { kind: reply.kind, request: reply.request, dtype: reply.dtype };
+      if (reply.dtype !== "int16" && reply.dtype !== "float32" && reply.dtype !== "rgb8") return undefined;
+      return { kind: reply.kind, request: reply.request, dtype: reply.dtype, exact: reply.exact === true };
     case "save":
       if (typeof reply.saved !== "number") return undefined;
       return { kind: reply.kind, request: reply.request, saved: reply.saved };

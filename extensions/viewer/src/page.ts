@@ -2,6 +2,7 @@
 
 import * as core from "@cornerstonejs/core";
 import * as tools from "@cornerstonejs/tools";
+import { DRAWN_BY } from "./shapes";
 import { loadImage, metadata } from "./source";
 import css from "./style.css";
 import { WindowTool } from "./windowtool";
@@ -23,7 +24,7 @@ export function sharedPage(): Page {
   core.cache.setMaxCacheSize(CACHE_BYTES);
   core.imageLoader.registerImageLoader("researchpacs", loadImage);
   core.metaData.addProvider(metadata, 10_000);
-  for (const tool of [tools.PanTool, tools.ZoomTool, tools.LengthTool, WindowTool]) tools.addTool(tool);
+  for (const tool of [tools.PanTool, tools.ZoomTool, WindowTool, ...Object.values(DRAWN_BY)]) tools.addTool(tool);
   const style = document.createElement("style");
   style.textContent = css;
   document.head.append(style);

@@ -1,17 +1,25 @@
 // One viewport: the picture of a plane with its letters and status line, scrolled plane by plane.
 
 import { Enums, type RenderingEngine, type Types } from "@cornerstonejs/core";
-import type { PlaneGeometry } from "@researchpacs/protocol";
+import type { ColourMap, PlaneGeometry } from "@researchpacs/protocol";
+import { colourMap } from "./colours";
+import { COLOURS, CrossLines, type Cut } from "./crosslines";
 import { element } from "./dom";
+import { letters } from "./letters";
 import type { PlaneSource } from "./source";
+import { text } from "./text";
 
 const SLOW_MS = 300;
 const SCALE_BARS_MM = [200, 100, 50, 20, 10, 5, 2, 1];
 const WHEEL_STEP = 40;
 
-export interface Range {
+/** How values become greys or colours. */
+export interface Look {
   lower: number;
   upper: number;
+  invert: boolean;
+  /** Undefined where only greys can be drawn. */
+  map: ColourMap | undefined;
 }
 
 export class PlaneView {
@@ -20,15 +28,23 @@ export class PlaneView {
   readonly viewportId: string;
   /** The plane asked for; the one shown follows. */
   target: number;
+  volume: number;
   onScroll: (index: number) => void = () => {};
+  /** Called when the picture was drawn anew, or is seen from elsewhere. */
+  onSeen: () => void = () => {};
 
   private shown = -1;
   private showing = false;
   private ended = false;
   private direction = 1;
   private wheel = 0;
-  private range: Range = { lower: 0, upper: 1 };
-  private invert = false;
+  private look: Look = { lower: 0, upper: 1, invert: false, map: undefined };
+  private mapped = false;
+  private current: Promise<void> = Promise.resolve();
+  private readonly crossLines = new CrossLines();
+  private readonly letters = [0, 1, 2, 3].map((side) =>
+    element("span", { class: `rp-letter rp-side-${side}`, "aria-hidden": "true" }),
+  );
   private readonly status = element("span", { class: "rp-status" });
   private readonly bar = element("span", { class: "rp-scale", "aria-hidden": "true" });
   private readonly slow = element("div", { class: "rp-slow", hidden: "" });
@@ -39,8 +55,10 @@ export class PlaneView {
     private readonly source: PlaneSource,
     private readonly engine: RenderingEngine,
     index: number,
+    volume: number,
   ) {
     this.target = index;
+    this.volume = volume;
     this.viewportId = `${source.id}/${stack.name}`;
     this.canvas = element("div", { class: "rp-canvas" });
     this.root = element(
@@ -50,16 +68,15 @@ export class PlaneView {
         tabindex: "0",
         role: "slider",
         "aria-orientation": "vertical",
-        "aria-label": `${stack.name} plane`,
+        "aria-label": text.plane(stack.name),
         "aria-valuemin": "1",
         "aria-valuemax": String(stack.count),
         "data-plane": stack.name,
       },
       this.canvas,
-      ...stack.letters.map((text, side) =>
-        element("span", { class: `rp-letter rp-side-${side}`, "aria-hidden": "true" }, text),
-      ),
-      element("span", { class: "rp-name" }, stack.name),
+      this.crossLines.root,
+      ...this.letters,
+      element("span", { class: "rp-name", style: `color: ${COLOURS[stack.name] ?? "inherit"}` }, stack.name),
       element("div", { class: "rp-foot" }, this.status, this.bar),
       this.slow,
       this.problem,
@@ -72,7 +89,10 @@ export class PlaneView {
     // On the window, so that cornerstone, which listens on the document, has heard of it before.
     window.addEventListener("mouseup", this.endClick);
     for (const name of [Enums.Events.IMAGE_RENDERED, Enums.Events.CAMERA_MODIFIED])
-      this.canvas.addEventListener(name, () => this.describe());
+      this.canvas.addEventListener(name, () => {
+        this.describe();
+        this.onSeen();
+      });
     this.describe();
   }
 
@@ -84,30 +104,54 @@ export class PlaneView {
     return this.shown >= 0;
   }
 
+  /** How far it is zoomed in; undefined before the first picture. */
+  get zoomed(): number | undefined {
+    return this.ready ? Number(this.viewport.getZoom().toFixed(4)) : undefined;
+  }
+
+  /** What to show once it is opened. */
+  expect(index: number, volume: number): void {
+    this.target = index;
+    this.volume = volume;
+    this.describe();
+  }
+
   /** Show the first picture; resolves when it is drawn. */
-  async open(range: Range, invert: boolean): Promise<void> {
-    this.range = range;
-    this.invert = invert;
+  async open(look: Look): Promise<void> {
+    this.look = look;
     this.describe();
     await this.show();
   }
 
-  setWindow(range: Range, invert: boolean): void {
-    this.range = range;
-    this.invert = invert;
+  setLook(look: Look): void {
+    this.look = look;
     if (!this.ready) return;
-    this.viewport.setProperties({ voiRange: range, invert });
+    this.applyLook();
     this.viewport.render();
   }
 
-  /** Go to a plane; tells of it unless it is told to. */
-  goTo(index: number, options: { quiet?: boolean } = {}): void {
+  /** Go to a plane; tells of it unless it is told to. Resolves when the last plane asked for is shown, or cannot be. */
+  goTo(index: number, options: { quiet?: boolean; volume?: number } = {}): Promise<void> {
     const next = Math.min(Math.max(index, 0), this.stack.count - 1);
-    if (next === this.target) return;
-    this.direction = Math.sign(next - this.target);
+    const volume = options.volume ?? this.volume;
+    if (next === this.target && volume === this.volume) return this.current;
+    if (next !== this.target) this.direction = Math.sign(next - this.target);
     this.target = next;
+    this.volume = volume;
     if (!options.quiet) this.onScroll(next);
-    void this.show();
+    return this.show();
+  }
+
+  /** The point in the volume under a place on the page. */
+  pointAt(clientX: number, clientY: number): Types.Point3 | undefined {
+    if (!this.ready) return undefined;
+    const box = this.canvas.getBoundingClientRect();
+    return this.viewport.canvasToWorld([clientX - box.left, clientY - box.top]);
+  }
+
+  /** Draw where other planes cut this one. */
+  showCuts(cuts: readonly Cut[]): void {
+    if (this.ready) this.crossLines.show(cuts, (point) => this.viewport.worldToCanvas(point));
   }
 
   zoom(factor: number, clientX: number, clientY: number): void {
@@ -126,26 +170,58 @@ export class PlaneView {
     viewport.render();
   }
 
+  /** Have the canvas be whole pixels wide and tall: cornerstone's is, and would be stretched over a part of one. */
+  fit(): void {
+    const { width, height } = this.root.getBoundingClientRect();
+    this.canvas.style.width = `${Math.floor(width)}px`;
+    this.canvas.style.height = `${Math.floor(height)}px`;
+  }
+
+  setZoom(zoom: number): void {
+    if (!this.ready || Math.abs(this.viewport.getZoom() - zoom) < 1e-3) return;
+    this.viewport.setZoom(zoom);
+    this.viewport.render();
+  }
+
+  /** Turn by 90 degrees, clockwise. */
+  turn(): void {
+    if (!this.ready) return;
+    const { rotation = 0 } = this.viewport.getViewPresentation();
+    this.viewport.setViewPresentation({ rotation: (rotation + 90) % 360 });
+    this.viewport.render();
+  }
+
+  flip(axis: "flipHorizontal" | "flipVertical"): void {
+    if (!this.ready) return;
+    this.viewport.setCamera({ [axis]: !this.viewport.getCamera()[axis] });
+    this.viewport.render();
+  }
+
   reset(): void {
     if (!this.ready) return;
+    this.viewport.setCamera({ flipHorizontal: false, flipVertical: false });
+    this.viewport.setViewPresentation({ rotation: 0 });
     this.viewport.resetCamera();
-    this.setWindow(this.range, this.invert);
+    this.setLook(this.look);
   }
 
   describe(): void {
-    const { stack, target } = this;
+    const { stack, target, look } = this;
+    const parts = [`${target + 1}/${stack.count}`];
     const place = `${stack.axis} ${(stack.location + target * stack.location_step).toFixed(1)} mm`;
-    const center = (this.range.lower + this.range.upper) / 2;
-    const parts = [
-      `${target + 1}/${stack.count}`,
-      place,
-      `W ${tidy(this.range.upper - this.range.lower)} C ${tidy(center)}`,
-    ];
+    if (stack.axis) parts.push(place);
+    if (!stack.calibrated) parts.push(text.uncalibrated);
+    if (!this.source.isColour)
+      parts.push(`W ${tidy(look.upper - look.lower)} C ${tidy((look.lower + look.upper) / 2)}`);
     if (this.ready) parts.push(`× ${this.viewport.getZoom().toFixed(1)}`);
     this.status.textContent = parts.join("   ");
     this.root.setAttribute("aria-valuenow", String(target + 1));
-    this.root.setAttribute("aria-valuetext", `${target + 1} of ${stack.count}, ${place}`);
-    if (this.ready) this.describeScale();
+    const told = text.position(target + 1, stack.count);
+    this.root.setAttribute("aria-valuetext", stack.axis ? `${told}, ${place}` : told);
+    this.bar.hidden = !stack.calibrated;
+    if (!this.ready) return;
+    if (stack.calibrated) this.describeScale();
+    if (stack.oriented) this.describeSides();
   }
 
   dispose(): void {
@@ -154,23 +230,33 @@ export class PlaneView {
     if (this.engine.getViewport(this.viewportId)) this.engine.disableElement(this.viewportId);
   }
 
+  private get wanted(): number {
+    return this.source.at(this.stack.name, this.target, this.volume);
+  }
+
   /** Draw the plane asked for; while one is fetched, further wishes wait and only the last of them is fetched next. */
-  private async show(): Promise<void> {
-    if (this.showing) return;
+  private show(): Promise<void> {
+    if (!this.showing) this.current = this.catchUp();
+    return this.current;
+  }
+
+  private async catchUp(): Promise<void> {
     this.showing = true;
     this.problem.hidden = true;
     const slow = setTimeout(() => {
       this.slow.hidden = false;
     }, SLOW_MS);
     try {
-      while (this.shown !== this.target && !this.ended) {
-        const index = this.target;
-        await this.source.fetch(this.stack.name, index);
+      while (this.shown !== this.wanted && !this.ended) {
+        const { target, volume, wanted } = this;
+        await this.source.fetch(this.stack.name, target, volume);
         if (this.ended) return;
-        await this.draw(index);
-        this.shown = index;
-        this.root.dataset.shown = String(index);
+        await this.draw(wanted, target, volume);
+        this.shown = wanted;
+        this.root.dataset.shown = String(target);
+        this.root.dataset.volume = String(volume);
         this.describe();
+        this.onSeen();
       }
     } catch (error) {
       if (!this.ended) this.fail(error);
@@ -181,29 +267,43 @@ export class PlaneView {
     }
   }
 
-  private async draw(index: number): Promise<void> {
+  private async draw(at: number, index: number, volume: number): Promise<void> {
     if (this.shown < 0) {
-      await laidOut(this.canvas);
+      await laidOut(this.root);
+      this.fit();
       this.engine.enableElement({
         viewportId: this.viewportId,
         type: Enums.ViewportType.STACK,
         element: this.canvas,
         defaultOptions: { background: [0, 0, 0] },
       });
-      await this.viewport.setStack(this.source.imageIds(this.stack.name), index);
-      this.viewport.setProperties({ voiRange: this.range, invert: this.invert });
+      await this.viewport.setStack(this.source.imageIds(this.stack.name), at);
+      this.applyLook();
     } else {
-      await this.viewport.setImageIdIndex(index);
-      this.source.prefetch(this.stack.name, index, this.direction);
+      await this.viewport.setImageIdIndex(at);
+      this.source.prefetch(this.stack.name, index, volume, this.direction);
     }
     this.viewport.render();
   }
 
+  private applyLook(): void {
+    const { lower, upper, invert, map } = this.look;
+    const voiRange = { lower, upper };
+    if (this.source.isColour) this.viewport.setProperties({ voiRange: { lower: 0, upper: 255 } });
+    else if (!map || (map.name === "grey" && !this.mapped)) this.viewport.setProperties({ voiRange, invert });
+    else {
+      // From now on colour maps invert: cornerstone's own inversion would turn a map over at every plane.
+      if (!this.mapped) this.viewport.setProperties({ invert: false });
+      this.mapped = true;
+      this.viewport.setProperties({ voiRange, colormap: { name: colourMap(map, invert) } });
+    }
+  }
+
   private fail(error: unknown): void {
     const sentence = error instanceof Error ? error.message : String(error);
-    const again = element("button", { type: "button", class: "rp-button" }, "Try again");
+    const again = element("button", { type: "button", class: "rp-button" }, text.again);
     again.addEventListener("click", () => void this.show());
-    this.problem.replaceChildren(element("p", {}, `Plane ${this.target + 1} could not be shown. ${sentence}`), again);
+    this.problem.replaceChildren(element("p", {}, text.notShown(this.target + 1, sentence)), again);
     this.problem.hidden = false;
   }
 
@@ -242,6 +342,15 @@ export class PlaneView {
     const length = SCALE_BARS_MM.find((mm) => mm * pixelsPerMm <= this.canvas.clientWidth / 4) ?? 1;
     this.bar.textContent = `${length} mm`;
     this.bar.style.width = `${length * pixelsPerMm}px`;
+  }
+
+  private describeSides(): void {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const corner = this.viewport.canvasToWorld([0, 0]);
+    const towards = (to: Types.Point2, sign: number) =>
+      letters(this.viewport.canvasToWorld(to).map((value, axis) => sign * (value - (corner[axis] ?? 0))));
+    const sides = [towards([0, height], -1), towards([width, 0], 1), towards([0, height], 1), towards([width, 0], -1)];
+    for (const [side, label] of this.letters.entries()) label.textContent = sides[side] ?? "";
   }
 }
 

@@ -3,6 +3,7 @@
 import { cache, type Types, utilities } from "@cornerstonejs/core";
 import type { PlaneGeometry } from "@researchpacs/protocol";
 import type { Link } from "./link";
+import type { Picture } from "./measure";
 import { Queue } from "./queue";
 
 const TIMEOUT_MS = 120_000;
@@ -10,41 +11,69 @@ const AHEAD = 6;
 const scheme = "researchpacs";
 const sources = new Map<string, PlaneSource>();
 
-type Pixels = Int16Array | Float32Array;
+export type Pixels = Int16Array | Float32Array | Uint8Array;
+
+export interface Place {
+  source: PlaneSource;
+  stack: PlaneGeometry;
+  index: number;
+  volume: number;
+}
 
 export class PlaneSource {
   private readonly queue = new Queue<Pixels>();
   private readonly ended = new AbortController();
+  /** Planes on which some values are none: what they measure only the kernel can tell. */
+  private readonly inexact = new Set<string>();
 
   constructor(
     readonly id: string,
     readonly stacks: ReadonlyMap<string, PlaneGeometry>,
+    /** How many volumes there are of each plane. */
+    private readonly volumes: number,
+    readonly unit: string,
+    readonly isColour: boolean,
     private readonly link: Link,
   ) {
     sources.set(id, this);
   }
 
-  imageId(plane: string, index: number): string {
-    return `${scheme}:${this.id}/${plane}/${index}`;
+  imageId(plane: string, index: number, volume: number): string {
+    return `${scheme}:${this.id}/${plane}/${this.at(plane, index, volume)}`;
   }
 
+  /** Of all planes, those of one volume after those of another. */
   imageIds(plane: string): string[] {
-    return Array.from({ length: this.stacks.get(plane)?.count ?? 0 }, (_, index) => this.imageId(plane, index));
+    const count = this.stacks.get(plane)?.count ?? 0;
+    return Array.from({ length: count * this.volumes }, (_, n) => `${scheme}:${this.id}/${plane}/${n}`);
+  }
+
+  /** Place of a plane among `imageIds`. */
+  at(plane: string, index: number, volume: number): number {
+    return volume * (this.stacks.get(plane)?.count ?? 0) + index;
   }
 
   /** Have a plane in the cache, before all others. */
-  fetch(plane: string, index: number): Promise<Types.IImage> {
-    return this.cached(plane, index, true);
+  fetch(plane: string, index: number, volume: number): Promise<Types.IImage> {
+    return this.cached(plane, index, volume, true);
+  }
+
+  /** The values of a plane that is here; undefined for colour, and where the browser does not have them all. */
+  picture(imageId: string, stack: PlaneGeometry): Picture | undefined {
+    const pixels = cache.getImage(imageId)?.getPixelData();
+    if (!pixels || pixels instanceof Uint8Array || this.inexact.has(imageId)) return undefined;
+    const { rows, columns, row_spacing, column_spacing } = stack;
+    return { values: pixels, rows, columns, spacing: [row_spacing, column_spacing], unit: this.unit };
   }
 
   /** Fetch the next planes in the direction of scrolling while nothing else is wanted. */
-  prefetch(plane: string, index: number, direction: number): void {
+  prefetch(plane: string, index: number, volume: number, direction: number): void {
     this.queue.drop((key, urgent) => !urgent && key.startsWith(`${scheme}:${this.id}/${plane}/`));
     const count = this.stacks.get(plane)?.count ?? 0;
     for (let step = 1; step <= AHEAD; step++) {
       const next = index + direction * step;
       if (next < 0 || next >= count) break;
-      this.cached(plane, next, false).catch(() => {
+      this.cached(plane, next, volume, false).catch(() => {
         // A plane that could not be fetched ahead is asked for again, and its failure told, when it is to be shown.
       });
     }
@@ -59,28 +88,31 @@ export class PlaneSource {
     }
   }
 
-  private async cached(plane: string, index: number, urgent: boolean): Promise<Types.IImage> {
-    const id = this.imageId(plane, index);
+  private async cached(plane: string, index: number, volume: number, urgent: boolean): Promise<Types.IImage> {
+    const id = this.imageId(plane, index, volume);
     const stack = this.stacks.get(plane);
     if (!stack) throw new Error(`There is no ${plane} plane.`);
     const known = cache.getImageLoadObject(id);
     if (known) return (await known.promise) as Types.IImage;
-    const pixels = await this.queue.add(id, urgent, () => this.ask(stack, index));
+    const pixels = await this.queue.add(id, urgent, () => this.ask(stack, index, volume));
     const made = image(id, stack, pixels);
     // Put there by hand: cornerstone's own loading leaves a failure without a listener.
     if (!cache.getImageLoadObject(id) && !this.ended.signal.aborted) cache.putImageSync(id, made);
     return made;
   }
 
-  private async ask(stack: PlaneGeometry, index: number): Promise<Pixels> {
-    const request = { kind: "plane", id: crypto.randomUUID(), plane: stack.name, index } as const;
+  private async ask(stack: PlaneGeometry, index: number, volume: number): Promise<Pixels> {
+    const request = { kind: "plane", id: crypto.randomUUID(), plane: stack.name, index, volume } as const;
     const { reply, buffers } = await this.link.ask(request, { timeoutMs: TIMEOUT_MS, signal: this.ended.signal });
     const [view] = buffers;
     if (reply.kind !== "plane" || !view) throw new Error("The kernel answered without pixels.");
     // A copy: the message's buffer need not start where a typed array may start.
     const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer;
-    const pixels = reply.dtype === "int16" ? new Int16Array(bytes) : new Float32Array(bytes);
-    if (pixels.length !== stack.rows * stack.columns) throw new Error("The kernel sent a plane of another size.");
+    const pixels = new { int16: Int16Array, float32: Float32Array, rgb8: Uint8Array }[reply.dtype](bytes);
+    const samples = reply.dtype === "rgb8" ? 3 : 1;
+    if (!reply.exact) this.inexact.add(this.imageId(stack.name, index, volume));
+    if (pixels.length !== stack.rows * stack.columns * samples)
+      throw new Error("The kernel sent a plane of another size.");
     return pixels;
   }
 }
@@ -89,7 +121,7 @@ export class PlaneSource {
 export function loadImage(imageId: string): Types.IImageLoadObject {
   const place = parse(imageId);
   if (!place) return { promise: Promise.reject(new Error("This viewer is closed.")) };
-  return { promise: place.source.fetch(place.stack.name, place.index) as Promise<Types.IImage> };
+  return { promise: place.source.fetch(place.stack.name, place.index, place.volume) as Promise<Types.IImage> };
 }
 
 /** cornerstone's metadata provider for all views of the page. */
@@ -99,6 +131,17 @@ export function metadata(module: string, imageId: unknown): unknown {
   const { stack, source, index } = place;
   switch (module) {
     case "imagePixelModule":
+      if (source.isColour)
+        return {
+          bitsAllocated: 8,
+          bitsStored: 8,
+          highBit: 7,
+          pixelRepresentation: 0,
+          samplesPerPixel: 3,
+          photometricInterpretation: "RGB",
+          rows: stack.rows,
+          columns: stack.columns,
+        };
       return {
         bitsAllocated: 16,
         bitsStored: 16,
@@ -136,16 +179,20 @@ export function metadata(module: string, imageId: unknown): unknown {
   }
 }
 
-function parse(imageId: unknown): { source: PlaneSource; stack: PlaneGeometry; index: number } | undefined {
+/** Which plane an image is; undefined for what is none of a viewer that is open. */
+export function parse(imageId: unknown): Place | undefined {
   if (typeof imageId !== "string" || !imageId.startsWith(`${scheme}:`)) return undefined;
-  const [id = "", plane = "", index = ""] = imageId.slice(scheme.length + 1).split("/");
+  const [id = "", plane = "", at = ""] = imageId.slice(scheme.length + 1).split("/");
   const source = sources.get(id);
   const stack = source?.stacks.get(plane);
-  return source && stack ? { source, stack, index: Number(index) } : undefined;
+  if (!source || !stack) return undefined;
+  return { source, stack, index: Number(at) % stack.count, volume: Math.floor(Number(at) / stack.count) };
 }
 
 function image(imageId: string, stack: PlaneGeometry, pixels: Pixels): Types.IImage {
   const { rows, columns } = stack;
+  const isColour = pixels instanceof Uint8Array;
+  const samples = isColour ? 3 : 1;
   let lowest = pixels[0] ?? 0;
   let highest = lowest;
   for (const value of pixels) {
@@ -167,20 +214,20 @@ function image(imageId: string, stack: PlaneGeometry, pixels: Pixels): Types.IIm
     columns,
     height: rows,
     width: columns,
-    color: false,
+    color: isColour,
     rgba: false,
-    numberOfComponents: 1,
+    numberOfComponents: samples,
     rowPixelSpacing: stack.row_spacing,
     columnPixelSpacing: stack.column_spacing,
     invert: false,
-    photometricInterpretation: "MONOCHROME2",
+    photometricInterpretation: isColour ? "RGB" : "MONOCHROME2",
     sizeInBytes: pixels.byteLength,
-    dataType: pixels instanceof Int16Array ? "Int16Array" : "Float32Array",
+    dataType: pixels.constructor.name as Types.PixelDataTypedArrayString,
     voxelManager: utilities.VoxelManager.createImageVoxelManager({
       scalarData: pixels,
       width: columns,
       height: rows,
-      numberOfComponents: 1,
+      numberOfComponents: samples,
     }),
   };
 }

@@ -22,3 +22,11 @@ export class WindowTool extends BaseTool {
     else listeners.delete(element);
   }
 }
+
+/** A window after a drag: across the viewport's width doubles its own; down raises its center. */
+export function dragged([center = 0, width = 1]: readonly number[], [x, y]: [number, number]): number[] {
+  const perPixel = width / 300;
+  // Whole numbers where one more or less is not seen.
+  const tidy = width > 20 ? Math.round : (value: number) => value;
+  return [tidy(center + y * perPixel), Math.max(tidy(width + x * perPixel), width / 100)];
+}

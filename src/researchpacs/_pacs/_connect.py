@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from researchpacs._pacs._completion import offer_completion
 from researchpacs._pacs._facade import OPEN, Pacs
-from researchpacs._pacs._handles import Series
+from researchpacs._pacs._handles import Series, Study
+from researchpacs._pacs._loose import loose
 from researchpacs.config import Settings
 
 if TYPE_CHECKING:
@@ -44,20 +45,33 @@ def opened() -> list[Pacs]:
     return [pacs for pacs in OPEN if not pacs.closed]
 
 
-def view(target: Any, *, window: "Window | str | None" = None) -> "Viewer":
-    """Show a volume or a series in the cell.
+def view(
+    target: Any, *, window: "Window | str | None" = None, layout: str | None = None, spacing: Any = None
+) -> "Viewer":
+    """Show what is given in the cell.
 
-    Lengths drawn in it can be saved where the series is in an archive that this process has open.
+    Measurements drawn in it can be saved where the series is in an archive that this process has open.
 
     Parameters
     ----------
     target
-        A DataArray from `open_volume`, `read_volume` or `reconstruct`, or a series.
+        A DataArray from `open_volume`, `read_volume`, `open_frames` or `reconstruct`; a series or a study; a NumPy
+        array; a SimpleITK image; the path of a DICOM file or folder, or of an image such as NIfTI or NRRD.
     window
         A `Window` or the name of a preset such as ``"lung"``; by default what suits the modality.
+    layout
+        ``"mpr"``: all planes side by side; ``"stack"``: one; by default what there is.
+    spacing
+        Of a NumPy array: mm along (z, y, x), or one number for all; without it nothing is measured.
     """
     from researchpacs import viewer
 
-    uid = target.uid if isinstance(target, Series) else getattr(target, "attrs", {}).get("SeriesInstanceUID")
+    if isinstance(target, str | os.PathLike):
+        target = loose(target)
+    if isinstance(target, Series | Study):
+        return target.view(window=window, layout=layout)
+    uid = getattr(target, "attrs", {}).get("SeriesInstanceUID")
     owner = next((pacs for pacs in OPEN if uid and pacs.holds(uid)), None)
-    return owner.view(target, window=window) if owner else viewer.view(target, window=window)
+    if owner is not None:
+        return owner.view(target, window=window, layout=layout)
+    return viewer.view(target, window=window, layout=layout, spacing=spacing)

@@ -3,7 +3,7 @@
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast, overload
@@ -293,11 +293,13 @@ class Pacs(Federation):
 
     # -- look ----------------------------------------------------------------------------------------------------------
 
-    def view(self, target: Any, *, window: "Window | str | None" = None) -> "Viewer":
-        """Show a volume or a series in the cell; what is drawn is saved here."""
+    def view(self, target: Any, *, window: "Window | str | None" = None, layout: str | None = None) -> "Viewer":
+        """Show a volume, a series or a study in the cell, with what is measured on it; what is drawn is saved here."""
         from researchpacs import viewer
+        from researchpacs._pacs._measured import measurements_on
 
-        return viewer.view(target, window=window, save=self.ingest)
+        known = partial(measurements_on, self)
+        return viewer.view(target, window=window, layout=layout, save=self.ingest, known=known)
 
     # -- keep ----------------------------------------------------------------------------------------------------------
 

@@ -169,6 +169,10 @@ class Study(Handle):
         """The study's series."""
         return list(self.below("series", order="SeriesNumber"))
 
+    def view(self, *, window: "Window | str | None" = None, layout: str | None = None) -> "Viewer":
+        """Show one of its series in the cell, with a menu of the others."""
+        return self._pacs.view(self, window=window, layout=layout)
+
 
 class Series(Handle):
     """One series: also what `open_volume`, `view` and the others take (a `researchpacs.model.SeriesSource`)."""
@@ -214,11 +218,9 @@ class Series(Handle):
             raise NotFoundError(f"series {self.uid} has no instance any more; it was deleted")
         return instances[0].header()
 
-    def view(self, *, window: "Window | str | None" = None) -> "Viewer":
-        """Show it in the cell."""
-        from researchpacs.volume import open_volume
-
-        return self._pacs.view(open_volume(self), window=window)
+    def view(self, *, window: "Window | str | None" = None, layout: str | None = None) -> "Viewer":
+        """Show it in the cell: as a volume, or as frames where it is none."""
+        return self._pacs.view(self, window=window, layout=layout)
 
 
 class Instance(Handle):

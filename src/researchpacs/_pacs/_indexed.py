@@ -78,11 +78,11 @@ class IndexedSeries(Series):
         """Dataset of its first instance, without pixels."""
         return self.here.header()
 
-    def view(self, *, window: "Window | str | None" = None) -> "Viewer":
+    def view(self, *, window: "Window | str | None" = None, layout: str | None = None) -> "Viewer":
         """Show it in the cell; what is drawn is not saved: retrieve the series first to save it."""
         from researchpacs import viewer
 
-        return viewer.view(self, window=window)
+        return viewer.view(self, window=window, layout=layout)
 
     @property
     def index(self) -> "AttachedIndex":

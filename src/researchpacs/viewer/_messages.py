@@ -12,6 +12,8 @@ __all__ = [
     "BundleReply",
     "BundleRequest",
     "CancelRequest",
+    "ChooseRequest",
+    "ColourMap",
     "ErrorReply",
     "LabelRequest",
     "Mark",
@@ -20,9 +22,12 @@ __all__ = [
     "PlaneReply",
     "PlaneRequest",
     "Preset",
+    "Quantity",
+    "RedoRequest",
     "Request",
     "SaveReply",
     "SaveRequest",
+    "UndoRequest",
     "UnmarkRequest",
     "as_request",
 ]
@@ -42,6 +47,7 @@ class PlaneRequest(TypedDict):
     id: str
     plane: str
     index: int
+    volume: int
 
 
 class CancelRequest(TypedDict):
@@ -52,12 +58,14 @@ class CancelRequest(TypedDict):
 
 
 class MarkRequest(TypedDict):
-    """A length was drawn or moved: add it, or change the draft of this id."""
+    """A shape was drawn or changed: add it, or change the draft of this id."""
 
     kind: Literal["mark"]
     id: str
+    shape: str
     plane: str
     index: int
+    volume: int
     points_lps: list[list[float]]
 
 
@@ -76,6 +84,28 @@ class UnmarkRequest(TypedDict):
     id: str
 
 
+class UndoRequest(TypedDict):
+    """Take the last change of the marks back."""
+
+    kind: Literal["undo"]
+    id: str
+
+
+class RedoRequest(TypedDict):
+    """Make the change that was taken back last once more."""
+
+    kind: Literal["redo"]
+    id: str
+
+
+class ChooseRequest(TypedDict):
+    """Show another one of the choices."""
+
+    kind: Literal["choose"]
+    id: str
+    choice: int
+
+
 class SaveRequest(TypedDict):
     """Save all drafts."""
 
@@ -91,11 +121,12 @@ class BundleReply(TypedDict):
 
 
 class PlaneReply(TypedDict):
-    """The pixels follow as one buffer, row after row, little endian, in the volume's unit."""
+    """The pixels follow as one buffer, row after row, little endian, in the volume's unit; or as bytes of colour."""
 
     kind: Literal["plane"]
     request: str
-    dtype: Literal["int16", "float32"]
+    dtype: Literal["int16", "float32", "rgb8"]
+    exact: bool
 
 
 class SaveReply(TypedDict):
@@ -130,7 +161,8 @@ class PlaneGeometry(TypedDict):
     axis: str
     location: float
     location_step: float
-    letters: list[str]
+    oriented: bool
+    calibrated: bool
 
 
 class Preset(TypedDict):
@@ -141,19 +173,47 @@ class Preset(TypedDict):
     width: float
 
 
+class ColourMap(TypedDict):
+    """Colours by name: red, green, blue from 0 to 1, of even steps from black to white."""
+
+    name: str
+    colours: list[float]
+
+
+class Quantity(TypedDict):
+    """One number of a mark."""
+
+    name: str
+    value: float
+    unit: str
+
+
 class Mark(TypedDict):
-    """One length of the table."""
+    """One row of the table; of one that lies on no plane shown here `plane` is empty."""
 
     id: str
+    shape: str
     plane: str
     index: int
+    volume: int
     points_lps: list[list[float]]
     label: str
-    value_mm: float
+    quantities: list[Quantity]
     state: Literal["draft", "saved"]
 
 
-Request = BundleRequest | PlaneRequest | CancelRequest | MarkRequest | LabelRequest | UnmarkRequest | SaveRequest
+Request = (
+    BundleRequest
+    | PlaneRequest
+    | CancelRequest
+    | MarkRequest
+    | LabelRequest
+    | UnmarkRequest
+    | UndoRequest
+    | RedoRequest
+    | ChooseRequest
+    | SaveRequest
+)
 
 
 def as_request(content: object) -> Request:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from researchpacs.viewer._colours import coloured
 from researchpacs.viewer._planes import PlaneStack, letters
 from researchpacs.viewer._window import Window, displayed
 
-__all__ = ["Line", "Panel", "draw"]
+__all__ = ["Outline", "Panel", "draw"]
 
 MARGIN = 4
 TEXT = (200, 200, 200)
@@ -21,10 +22,11 @@ LINE = (230, 159, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A length on a plane."""
+class Outline:
+    """A mark on a plane: strokes through points, and words beside."""
 
-    points_lps: tuple[Sequence[float], Sequence[float]]
+    strokes: Sequence[Sequence[Sequence[float]]]
+    """Points (x, y, z) LPS mm; of a stroke of one point the place."""
     text: str
 
 
@@ -35,8 +37,10 @@ class Panel:
     stack: PlaneStack
     index: int
     values: np.ndarray | None
-    """Rescaled values ``(rows, columns)``; None where they are not read yet."""
-    lines: Sequence[Line] = ()
+    """Rescaled values ``(rows, columns)``, of colour bytes with three behind; None where they are not read."""
+    outlines: Sequence[Outline] = ()
+    excuse: str = "not read yet"
+    """Why there are no values."""
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -45,13 +49,17 @@ class Panel:
         return rows * self.stack.spacing[0], columns * self.stack.spacing[1]
 
 
-def draw(panels: Sequence[Panel], window: Window, *, inverted: bool = False, height: int = 512) -> Image.Image:
+def draw(
+    panels: Sequence[Panel], window: Window, *, inverted: bool = False, colormap: str = "grey", height: int = 512
+) -> Image.Image:
     """Draw panels side by side.
 
     Parameters
     ----------
     height
         Picture elements of the tallest panel.
+    colormap
+        Of grey levels.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def draw(panels: Sequence[Panel], window: Window, *, inverted: bool = False, hei
         RGB.
     """
     mm_per_pixel = max(panel.size_mm[0] for panel in panels) / height
-    drawn = [_panel(panel, window, inverted, mm_per_pixel, height) for panel in panels]
+    drawn = [_panel(panel, _image(panel, window, inverted, colormap), window, mm_per_pixel, height) for panel in panels]
     image = Image.new("RGB", (sum(part.width for part in drawn) + MARGIN * (len(drawn) - 1), height), (40, 40, 40))
     left = 0
     for part in drawn:
@@ -68,36 +76,52 @@ def draw(panels: Sequence[Panel], window: Window, *, inverted: bool = False, hei
     return image
 
 
-def _panel(panel: Panel, window: Window, inverted: bool, mm_per_pixel: float, height: int) -> Image.Image:
+def _image(panel: Panel, window: Window, inverted: bool, colormap: str) -> Image.Image | None:
+    if panel.values is None:
+        return None
+    if panel.values.ndim == 3:
+        return Image.fromarray(panel.values)
+    grey = displayed(panel.values, window, inverted=inverted)
+    return Image.fromarray(grey if colormap == "grey" else coloured(grey, colormap))
+
+
+def _panel(panel: Panel, picture: Image.Image | None, window: Window, mm_per_pixel: float, height: int) -> Image.Image:
     tall, wide = (max(1, round(size / mm_per_pixel)) for size in panel.size_mm)
     image = Image.new("RGB", (max(wide, 160), height))
     corner = ((image.width - wide) // 2, (height - tall) // 2)
     pen = ImageDraw.Draw(image)
-    if panel.values is None:
-        pen.text((image.width / 2, height / 2), "not read yet", font=_font(), fill=TEXT, anchor="mm")
+    if picture is None:
+        pen.text((image.width / 2, height / 2), panel.excuse, font=_font(), fill=TEXT, anchor="mm")
     else:
-        grey = Image.fromarray(displayed(panel.values, window, inverted=inverted))
-        image.paste(grey.resize((wide, tall), Image.Resampling.BILINEAR), corner)
-        for line in panel.lines:
-            _length(pen, panel, line, corner, (tall, wide))
-    _letters(pen, panel.stack, image.size)
+        image.paste(picture.resize((wide, tall), Image.Resampling.BILINEAR), corner)
+        for outline in panel.outlines:
+            _outline(pen, panel, outline, corner, (tall, wide))
+    if panel.stack.oriented:
+        _letters(pen, panel.stack, image.size)
     _status(pen, panel, window, image.size)
-    _scale_bar(pen, mm_per_pixel, image.size)
+    if panel.stack.calibrated:
+        _scale_bar(pen, mm_per_pixel, image.size)
     return image
 
 
-def _length(pen: ImageDraw.ImageDraw, panel: Panel, line: Line, corner: tuple[int, int], size: tuple[int, int]) -> None:
-    """Draw a length; pixel (0, 0)'s centre lies half a pixel inside the picture's corner."""
+def _outline(
+    pen: ImageDraw.ImageDraw, panel: Panel, outline: Outline, corner: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """Draw a mark; pixel (0, 0)'s centre lies half a pixel inside the picture's corner."""
     _, rows, columns = panel.stack.shape
-    ends = []
-    for point in line.points_lps:
-        _, row, column = panel.stack.to_pixel(point)
-        ends.append((corner[0] + (column + 0.5) * size[1] / columns, corner[1] + (row + 0.5) * size[0] / rows))
-    pen.line(ends, fill=LINE, width=2)
-    for x, y in ends:
-        pen.ellipse((x - 3, y - 3, x + 3, y + 3), outline=LINE, width=1)
-    x, y = max(ends)
-    pen.text((x + 8, y), line.text, font=_font(), fill=LINE, anchor="lm", stroke_width=2, stroke_fill=(0, 0, 0))
+    places = []
+    for stroke in outline.strokes:
+        ends = []
+        for point in stroke:
+            _, row, column = panel.stack.to_pixel(point)
+            ends.append((corner[0] + (column + 0.5) * size[1] / columns, corner[1] + (row + 0.5) * size[0] / rows))
+        if len(ends) > 1:
+            pen.line(ends, fill=LINE, width=2)
+        for x, y in ends if len(ends) < 5 else ():
+            pen.ellipse((x - 3, y - 3, x + 3, y + 3), outline=LINE, width=1)
+        places += ends
+    x, y = max(places)
+    pen.text((x + 8, y), outline.text, font=_font(), fill=LINE, anchor="lm", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def _letters(pen: ImageDraw.ImageDraw, stack: PlaneStack, size: tuple[int, int]) -> None:
@@ -114,8 +138,14 @@ def _letters(pen: ImageDraw.ImageDraw, stack: PlaneStack, size: tuple[int, int])
 
 def _status(pen: ImageDraw.ImageDraw, panel: Panel, window: Window, size: tuple[int, int]) -> None:
     stack = panel.stack
-    words = f"{stack.name} {panel.index + 1}/{stack.shape[0]}   {stack.axis} {stack.location(panel.index):.1f} mm"
-    _text(pen, (6, size[1] - 6), f"{words}   C {window.center:g} W {window.width:g}", "lb")
+    words = [f"{stack.name} {panel.index + 1}/{stack.shape[0]}"]
+    if stack.axis:
+        words.append(f"{stack.axis} {stack.location(panel.index):.1f} mm")
+    if not stack.calibrated:
+        words.append("uncalibrated")
+    if panel.values is None or panel.values.ndim == 2:
+        words.append(f"C {window.center:g} W {window.width:g}")
+    _text(pen, (6, size[1] - 6), "   ".join(words), "lb")
 
 
 def _scale_bar(pen: ImageDraw.ImageDraw, mm_per_pixel: float, size: tuple[int, int]) -> None:

@@ -4,8 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-
-import numpy as np
+from typing import Literal
 
 from researchpacs.errors import InvalidInputError
 from researchpacs.viewer._messages import PlaneReply, PlaneRequest
@@ -15,6 +14,7 @@ from researchpacs.viewer._voxels import Voxels
 __all__ = ["PlaneServer"]
 
 THREADS = 2
+_TRAVELS_AS: dict[str, Literal["int16", "float32", "rgb8"]] = {"<i2": "int16", "<f4": "float32", "|u1": "rgb8"}
 
 
 class PlaneServer:
@@ -59,9 +59,11 @@ class PlaneServer:
         stack = self._stacks.get(request["plane"])
         if stack is None or not 0 <= request["index"] < stack.shape[0]:
             raise InvalidInputError(f"the volume has no {request['plane']} plane {request['index']}")
+        if not 0 <= request["volume"] < self._voxels.count:
+            raise InvalidInputError(f"there is no volume {request['volume']}")
         with self._lock:
             self._wanted[request["id"]] = request
-        pending = self._voxels.ready(stack)
+        pending = self._voxels.ready(stack, request["volume"])
         if pending is None:
             self._enqueue(request["id"])
         else:
@@ -83,10 +85,9 @@ class PlaneServer:
         if request is None:
             return
         try:
-            pixels = self._voxels.pixels(self._stacks[request["plane"]], request["index"])
-            answer = PlaneReply(
-                kind="plane", request=request["id"], dtype="int16" if pixels.dtype == np.dtype("<i2") else "float32"
-            )
+            stack = self._stacks[request["plane"]]
+            pixels, exact = self._voxels.pixels(stack, request["index"], request["volume"])
+            answer = PlaneReply(kind="plane", request=request["id"], dtype=_TRAVELS_AS[pixels.dtype.str], exact=exact)
             self._reply(answer, [pixels.data.cast("B")])
         except Exception as error:  # whatever a reader of pixels raises is told in the cell
             self._fail(request["id"], error)

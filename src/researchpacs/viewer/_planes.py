@@ -1,8 +1,8 @@
 """Planes of a volume as pictures: which array axis is sliced, which way is up, and where every pixel lies.
 
 A stack is all planes along one array axis. Pictures keep the radiological convention: the axial one shows the
-patient's right on the left and anterior on top, the coronal one the patient's right on the left and superior on top;
-a lone sagittal slice has anterior on the left and superior on top.
+patient's right on the left and anterior on top, the coronal one the patient's right on the left and superior on top,
+the sagittal one anterior on the left and superior on top. What lies nowhere in a patient is shown as the array is.
 For an oblique acquisition each plane is cut along the array axis nearest to the anatomical one, so no value is
 interpolated.
 
@@ -11,14 +11,14 @@ Plane (PS3.3 C.7.6.2): the origin is the *centre* of the first pixel, spacing is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
 
 from researchpacs.errors import GeometryError
 
-__all__ = ["PlaneStack", "letters", "plane_stacks", "stored_type"]
+__all__ = ["PlaneStack", "array_stacks", "letters", "plane_stacks", "stored_type"]
 
 MAX_SHEAR_DEG = 0.1
 """In-plane axes further from a right angle than this cannot be shown as a rectangular picture."""
@@ -34,7 +34,7 @@ class PlaneStack:
     """All pictures along one array axis."""
 
     name: str
-    """``"axial"``, ``"coronal"`` or ``"sagittal"``."""
+    """``"axial"``, ``"coronal"`` or ``"sagittal"``; outside of a patient the axis across it, or ``"frame"``."""
     axes: tuple[int, int, int]
     """Array axes that run across the slices, down the rows' order and along the columns' order of a picture."""
     flipped: tuple[bool, bool]
@@ -51,11 +51,20 @@ class PlaneStack:
     """LPS mm of the first pixel of slice 0."""
     step: tuple[float, float, float]
     """LPS mm from a slice to the next."""
+    oriented: bool = True
+    """Whether LPS is the patient's; else it only counts mm along the array's axes."""
+    calibrated: bool = True
+    """Whether a mm is one; else spacing is one a pixel."""
 
     @property
     def axis(self) -> str:
-        """The LPS coordinate that grows from slice to slice."""
-        return {"axial": "z", "coronal": "y", "sagittal": "x"}[self.name]
+        """The coordinate that grows from slice to slice; empty where slices have no place."""
+        return {"axial": "z", "coronal": "y", "sagittal": "x", "frame": ""}.get(self.name, self.name)
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the planes ``(3,)``, to where a viewer's back is: row x column cosines."""
+        return np.cross(self.row_cosines, self.column_cosines)
 
     def to_lps(self, index: float, row: float, column: float) -> np.ndarray:
         """LPS mm ``(3,)`` of a pixel centre; fractions allowed."""
@@ -78,20 +87,22 @@ class PlaneStack:
 
     def location(self, index: float) -> float:
         """LPS mm of a slice along its normal, in the sense of the rising coordinate; x, y or z where unrotated."""
-        normal = np.cross(self.row_cosines, self.column_cosines)
-        normal = normal * np.sign(normal[np.argmax(np.abs(normal))])
+        normal = self.normal * np.sign(self.normal[np.argmax(np.abs(self.normal))])
         return float(normal @ (np.asarray(self.origin) + np.asarray(self.step) * index))
 
     def picture(self, plane: np.ndarray) -> np.ndarray:
         """Turn a plane, as cut from the array, into a picture: a view of shape ``(rows, columns)``."""
         _, down, along = self.axes
-        upright = plane if down < along else plane.T
+        upright = plane if down < along else plane.swapaxes(0, 1)
         rows, columns = (slice(None, None, -1) if flip else slice(None) for flip in self.flipped)
         return upright[rows, columns]
 
 
-def plane_stacks(affine_lps: np.ndarray, shape: tuple[int, int, int]) -> tuple[PlaneStack, PlaneStack]:
-    """Describe the axial and the coronal pictures of a volume; of a lone sagittal slice the sagittal one.
+def plane_stacks(affine_lps: np.ndarray, shape: Triple) -> tuple[PlaneStack, ...]:
+    """Describe the axial, coronal and sagittal pictures of a volume, as far as they are pictures.
+
+    A stack is left out where its planes are lines, as those across a single slice, or no rectangles, as some of a
+    tilted gantry.
 
     Parameters
     ----------
@@ -103,20 +114,41 @@ def plane_stacks(affine_lps: np.ndarray, shape: tuple[int, int, int]) -> tuple[P
     Raises
     ------
     GeometryError
-        Where the axes within a plane are not at a right angle (a tilted gantry).
+        Where the axes of the acquired planes themselves are not at a right angle.
     """
     affine = np.asarray(affine_lps, dtype=float)
     left, posterior, superior = _anatomical_axes(affine[:3, :3])
-    if shape[left] == 1 and shape[posterior] > 1 and shape[superior] > 1:
-        # A lone sagittal slice would be a line in both of the others.
-        return (
-            _stack("sagittal", affine, shape, (left, superior, posterior), down=(0, 0, -1)),
-            _stack("coronal", affine, shape, (posterior, superior, left), down=(0, 0, -1)),
-        )
-    return (
+    found = (
         _stack("axial", affine, shape, (superior, posterior, left), down=(0, 1, 0)),
         _stack("coronal", affine, shape, (posterior, superior, left), down=(0, 0, -1)),
+        _stack("sagittal", affine, shape, (left, superior, posterior), down=(0, 0, -1)),
     )
+    for stack in found:
+        if stack.axes[0] == 0:
+            _check_right_angle(stack)
+    areas = [stack for stack in found if min(stack.shape[1:]) > 1] or [s for s in found if s.axes[0] == 0]
+    return tuple(stack for stack in areas if _shear_deg(stack) <= MAX_SHEAR_DEG)
+
+
+def array_stacks(shape: Triple, spacing: tuple[float, float, float] | None) -> tuple[PlaneStack, ...]:
+    """Describe the pictures of an array that lies in no patient, upright as the array is printed.
+
+    Parameters
+    ----------
+    shape
+        Along z, y, x.
+    spacing
+        mm along z, y, x: then planes across all three axes. None: the array is a row of frames, and only these.
+    """
+    z, y, x = spacing or (1.0, 1.0, 1.0)
+    affine = np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1.0]])
+    if spacing is None:
+        return (replace(_upright("frame", affine, shape, (0, 1, 2)), oriented=False, calibrated=False),)
+    found = [
+        _upright(name, affine, shape, axes) for name, axes in (("z", (0, 1, 2)), ("y", (1, 0, 2)), ("x", (2, 0, 1)))
+    ]
+    kept = [stack for stack in found if min(stack.shape[1:]) > 1] or found[:1]
+    return tuple(replace(stack, oriented=False) for stack in kept)
 
 
 def letters(direction_lps: Sequence[float]) -> str:
@@ -143,10 +175,20 @@ def _anatomical_axes(columns: np.ndarray) -> tuple[int, int, int]:
 
 
 def _stack(name: str, affine: np.ndarray, shape: Triple, axes: Triple, *, down: Triple) -> PlaneStack:
-    across, rows, columns = axes
+    _, rows, columns = axes
     flip_rows = bool(affine[:3, rows] @ np.asarray(down) < 0)
     # Sagittal pictures have the front on the left.
     flip_columns = bool(affine[1 if name == "sagittal" else 0, columns] < 0)
+    return _laid_out(name, affine, shape, axes, (flip_rows, flip_columns))
+
+
+def _upright(name: str, affine: np.ndarray, shape: Triple, axes: Triple) -> PlaneStack:
+    return _laid_out(name, affine, shape, axes, (False, False))
+
+
+def _laid_out(name: str, affine: np.ndarray, shape: Triple, axes: Triple, flipped: tuple[bool, bool]) -> PlaneStack:
+    across, rows, columns = axes
+    flip_rows, flip_columns = flipped
     first = np.zeros(4)
     first[3] = 1
     first[rows] = shape[rows] - 1 if flip_rows else 0
@@ -154,27 +196,30 @@ def _stack(name: str, affine: np.ndarray, shape: Triple, axes: Triple, *, down: 
     row_step = affine[:3, rows] * (-1 if flip_rows else 1)
     column_step = affine[:3, columns] * (-1 if flip_columns else 1)
     spacing = float(np.linalg.norm(row_step)), float(np.linalg.norm(column_step))
-    column_cosines, row_cosines = row_step / spacing[0], column_step / spacing[1]
-    _check_right_angle(name, row_cosines, column_cosines)
     return PlaneStack(
         name=name,
         axes=axes,
-        flipped=(flip_rows, flip_columns),
+        flipped=flipped,
         shape=(shape[across], shape[rows], shape[columns]),
         spacing=spacing,
-        row_cosines=_point(row_cosines),
-        column_cosines=_point(column_cosines),
+        row_cosines=_point(column_step / spacing[1]),
+        column_cosines=_point(row_step / spacing[0]),
         origin=_point((affine @ first)[:3]),
         step=_point(affine[:3, across]),
     )
 
 
-def _check_right_angle(name: str, row_cosines: np.ndarray, column_cosines: np.ndarray) -> None:
-    shear = float(np.degrees(np.arcsin(min(1.0, abs(float(row_cosines @ column_cosines))))))
-    if shear > MAX_SHEAR_DEG:
+def _shear_deg(stack: PlaneStack) -> float:
+    """How far the angle between rows and columns is from a right one."""
+    cosine = float(np.dot(stack.row_cosines, stack.column_cosines))
+    return float(np.degrees(np.arcsin(min(1.0, abs(cosine)))))
+
+
+def _check_right_angle(stack: PlaneStack) -> None:
+    if (shear := _shear_deg(stack)) > MAX_SHEAR_DEG:
         raise GeometryError(
-            f"the axes of the {name} plane are {shear:.1f} degrees off a right angle and cannot be shown as a picture. "
-            "Open the series with on_irregular='repair'.",
+            f"the axes of the {stack.name} plane are {shear:.1f} degrees off a right angle and cannot be shown as a "
+            "picture. Open the series with on_irregular='repair'.",
             reasons=("gantry_tilt",),
         )
 

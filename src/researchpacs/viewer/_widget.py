@@ -1,7 +1,7 @@
 """The viewer widget: small synced state, everything large over messages.
 
-Traits that start with an underscore are shared with the browser (`ViewerState` in `extensions/protocol`). They hold the
-geometry of the planes, the view and the lengths; never pixels, never the bundle, never a patient's name.
+The synced traits are `ViewerState` in `extensions/protocol`. They hold the geometry of the planes, the view and the
+marks; never pixels, never the bundle, never a patient's name.
 """
 
 import base64
@@ -12,134 +12,132 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import anywidget
 import numpy as np
 import traitlets as t
-import xarray as xr
 
 from researchpacs.errors import InvalidInputError, ResearchPacsError, UnsupportedError
-from researchpacs.viewer import _bundle
-from researchpacs.viewer._marks import Marks
-from researchpacs.viewer._messages import (
-    BundleReply,
-    ErrorReply,
-    PlaneGeometry,
-    Preset,
-    Request,
-    SaveReply,
-    as_request,
-)
-from researchpacs.viewer._picture import Line, Panel, draw
+from researchpacs.viewer import _bundle, _colours
+from researchpacs.viewer._marks import Drawn, Marks
+from researchpacs.viewer._messages import BundleReply, ColourMap, ErrorReply, Preset, Request, SaveReply, as_request
+from researchpacs.viewer._panels import panel_of
+from researchpacs.viewer._picture import Panel, draw
 from researchpacs.viewer._plane_server import PlaneServer
-from researchpacs.viewer._planes import PlaneStack, letters, plane_stacks
-from researchpacs.viewer._voxels import Voxels
+from researchpacs.viewer._position import as_state, meeting_point, slices_at
+from researchpacs.viewer._scene import Choice, Scene, choices_of
 from researchpacs.viewer._window import Window, as_window, presets
-from researchpacs.volume import frame_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from researchpacs.annotation import Measurement
-    from researchpacs.model import SeriesSource
 
-__all__ = ["Viewer"]
+__all__ = ["TOOLS", "Viewer"]
 
 SAVED_PICTURE_WAIT_S = 1.0
 """How long the display of a viewer waits for a lazy volume, to leave a whole picture in a saved notebook."""
+TOOLS = (
+    *("window", "zoom", "pan", "crosshair"),
+    *("length", "angle", "cobb", "bidirectional", "ellipse", "circle", "rectangle", "polygon", "probe"),
+)
+"""What the left button can do."""
+LAYOUTS = ("stack", "mpr")
+LARGEST_ZOOM = 40.0
 
 _log = logging.getLogger(__name__)
 
 
 class Viewer(anywidget.AnyWidget):
-    """Axial and coronal planes of a volume, to look at and to measure; made by `researchpacs.view`."""
+    """Pictures in a cell, to look at and to measure; made by `researchpacs.view`.
+
+    The public traits are read, set and observed (``viewer.observe(f, "window")``) like any other; the browser follows
+    what Python sets, and Python what a person does.
+    """
 
     _esm = Path(__file__).parent / "boot.js"
 
+    window = t.Any(help="`Window` of all planes; set it to one, or to the name of a preset.")
+    position_lps = t.Any(help="LPS mm where the planes meet; setting it moves them.")
+    annotations: Any = t.List(help="Measurements, drafts and saved ones; setting it replaces the drafts.")
+    plane = t.Unicode("", help="Name of the plane that keys act on, and that the layout 'stack' shows.").tag(sync=True)
+    zoom = t.Float(1.0, help="1 shows a whole plane; set for all planes, told of the one that keys act on.").tag(
+        sync=True
+    )
+    tool = t.Unicode("window", help="What the left button does; one of `TOOLS`.").tag(sync=True)
+    colormap = t.Unicode("grey", help="Name of the colour map of what has one value a pixel.").tag(sync=True)
+    volume = t.Int(0, help="Which of repeated volumes is shown.").tag(sync=True)
+
     _bundle = t.Unicode().tag(sync=True)
+    _scene = t.Unicode().tag(sync=True)
     _title = t.Unicode().tag(sync=True)
+    _note = t.Unicode().tag(sync=True)
+    _layout = t.Unicode("mpr").tag(sync=True)
+    _choices: Any = t.List(t.Unicode()).tag(sync=True)
+    _choice = t.Int(0).tag(sync=True)
     _modality = t.Unicode().tag(sync=True)
-    _stacks = t.List(t.Dict()).tag(sync=True)
-    _presets = t.List(t.Dict()).tag(sync=True)
+    _units = t.Unicode().tag(sync=True)
+    _is_colour = t.Bool().tag(sync=True)
+    _measures = t.Bool().tag(sync=True)
+    _stacks: Any = t.List(t.Dict()).tag(sync=True)
+    _repeats: Any = t.List(t.Unicode()).tag(sync=True)
+    _presets: Any = t.List(t.Dict()).tag(sync=True)
+    _colormaps: Any = t.List(t.Dict()).tag(sync=True)
+    _rate = t.Float(10.0).tag(sync=True)
     _window = t.List(t.Float(), minlen=2, maxlen=2, default_value=[0.0, 1.0]).tag(sync=True)
     _inverted = t.Bool().tag(sync=True)
+    _starts_inverted = t.Bool().tag(sync=True)
     _slices = t.Dict(value_trait=t.Int(), key_trait=t.Unicode()).tag(sync=True)
     _marks: t.List[Any] = t.List(t.Dict()).tag(sync=True)
     _can_save = t.Bool().tag(sync=True)
 
     def __init__(
         self,
-        target: "xr.DataArray | SeriesSource",
+        target: Any,
         *,
         window: Window | str | None = None,
+        layout: str | None = None,
+        spacing: tuple[float, float, float] | None = None,
         save: "Callable[[Sequence[Measurement]], object] | None" = None,
+        known: "Callable[[str], Sequence[Measurement]] | None" = None,
     ) -> None:
-        self._vol = _as_volume(target)
-        self._affine = _affine_of(self._vol)
-        z, y, x = self._vol.shape
-        self._planes = {stack.name: stack for stack in plane_stacks(self._affine, (z, y, x))}
-        self._voxels = Voxels(self._vol)
-        self._lengths = Marks(self._vol, self._planes)
-        self._save = save
+        self._offers = choices_of(target, spacing=spacing)
+        at, self._shown = _first_that_opens(self._offers)
+        self._lengths = Marks(self._shown)
+        self._save, self._known = save, known
         self._saving = threading.Lock()
-        self._server = PlaneServer(self._voxels, self._planes, reply=self.send, fail=self._fail)
-        modality = str(self._vol.attrs.get("Modality", ""))
-        self._offered = presets(modality, self._middle())
+        self._listeners: list[Callable[[Measurement], object]] = []
+        if layout is not None and layout not in LAYOUTS:
+            raise InvalidInputError(f"no layout {layout!r}: pass one of {', '.join(LAYOUTS)}")
+        # Before the comm is opened, for it may refuse.
+        self._offered = self._windows(self._shown)
         chosen = as_window(window if window is not None else next(iter(self._offered)), self._offered)
-        super().__init__(
-            _bundle=_bundle.fingerprint(),
-            _title=_title(modality, self._vol.shape, self._affine),
-            _modality=modality,
-            _stacks=[_as_state(stack) for stack in self._planes.values()],
-            _presets=[Preset(name=name, center=w.center, width=w.width) for name, w in self._offered.items()],
-            _window=[chosen.center, chosen.width],
-            # Of MONOCHROME1 the lowest value is white (PS3.3 C.7.6.3.1.2); PET is looked at dark on white.
-            _inverted=modality == "PT" or self._vol.attrs.get("PhotometricInterpretation") == "MONOCHROME1",
-            _slices={name: stack.shape[0] // 2 for name, stack in self._planes.items()},
-            _marks=[],
-            _can_save=save is not None,
-        )
+        super().__init__(_bundle=_bundle.fingerprint(), _can_save=save is not None)
         _keep_to_subshell(self.comm)
+        self._choices = [offer.label for offer in self._offers if offer.label]
+        self._present(at, self._shown, chosen)
+        self._layout = layout or ("mpr" if len(self._shown.stacks) > 1 else "stack")
         self.on_msg(lambda _, content, buffers: self._on_message(content))
 
     def __repr__(self) -> str:
-        return f"<Viewer {self._title}, {len(self._marks)} lengths>"
+        count = len(self._marks)
+        return f"<Viewer {self._title}, {count} {'mark' if count == 1 else 'marks'}>"
 
-    @property
-    def annotations(self) -> "list[Measurement]":
-        """The lengths drawn here, drafts and saved ones, in the order they were begun."""
-        return [drawn.measurement for drawn in self._lengths]
+    def on_measure(self, function: "Callable[[Measurement], object]") -> None:
+        """Call a function with each measurement that a person draws or changes here."""
+        self._listeners.append(function)
 
-    @property
-    def window(self) -> Window:
-        """The window of both planes; set it to a `Window` or to the name of a preset."""
-        center, width = self._window
-        return Window(center, width)
+    def add(self, measurement: "Measurement") -> None:
+        """Show a measurement made elsewhere, as a draft.
 
-    @window.setter
-    def window(self, value: Window | str) -> None:
-        chosen = as_window(value, self._offered)
-        self._window = [chosen.center, chosen.width]
-
-    @property
-    def position_lps(self) -> tuple[float, float, float]:
-        """LPS mm where the planes shown meet, in the middle of the third direction; setting it moves the planes."""
-        index = (np.asarray(self._vol.shape, dtype=float) - 1) / 2
-        for name, stack in self._planes.items():
-            index[stack.axes[0]] = self._slices[name]
-        x, y, z = (float(value) for value in (self._affine @ [*index, 1.0])[:3])
-        return x, y, z
-
-    @position_lps.setter
-    def position_lps(self, point: Sequence[float]) -> None:
-        slices = {}
-        for name, stack in self._planes.items():
-            nearest = round(stack.to_pixel(point)[0])
-            if not 0 <= nearest < stack.shape[0]:
-                count = stack.shape[0]
-                raise InvalidInputError(f"the point lies outside of the volume: {name} plane {nearest + 1} of {count}")
-            slices[name] = nearest
-        self._slices = slices
+        Raises
+        ------
+        InvalidInputError
+            It was made in another Frame of Reference.
+        """
+        self._lengths.add(measurement)
+        self._tell_marks()
 
     def save(self) -> object:
         """Save the drafts; returns what the archive says about them, None where there was none.
@@ -159,51 +157,142 @@ class Viewer(anywidget.AnyWidget):
                 return None
             report = self._save([draft.measurement for draft in drafts])
             self._lengths.mark_saved(drafts)
-            self._marks = self._lengths.as_state()
+            self._tell_marks()
         return report
 
     def screenshot(self, *, height: int = 512) -> "Image":
-        """Draw both planes as they are shown now, in the kernel.
+        """Draw the planes as they are shown now, in the kernel.
 
         Parameters
         ----------
         height
-            Picture elements of the taller plane.
+            Picture elements of the tallest plane.
 
         Returns
         -------
         image
-            RGB; planes to one scale in mm, with window, lengths, orientation letters and a scale bar. Zoom and pan of
-            the cell are not applied.
+            RGB; planes to one scale in mm, with window, marks, orientation letters and a scale bar. Zoom, pan, turns
+            and flips of the cell are not applied.
         """
-        return draw([self._panel(name) for name in self._planes], self.window, inverted=self._inverted, height=height)
+        return self._draw([self._panel(name) for name in self._visible()], height)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The live widget, and for saved notebooks a picture; a plane that is still being read is left out of it."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
-        waiting = [pending for stack in self._planes.values() if (pending := self._voxels.ready(stack)) is not None]
-        wait(waiting, timeout=SAVED_PICTURE_WAIT_S)
-        panels = [self._panel(name, only_ready=True) for name in self._planes]
+        voxels, names = self._shown.voxels, self._visible()
+        waits = [voxels.ready(self._planes[name], self.volume) for name in names]
+        wait([pending for pending in waits if pending is not None], timeout=SAVED_PICTURE_WAIT_S)
         png = io.BytesIO()
-        draw(panels, self.window, inverted=self._inverted, height=400).save(png, "png")
+        self._draw([self._panel(name, only_ready=True) for name in names], 400).save(png, "png")
         data, metadata = bundle
         return {**data, "image/png": base64.b64encode(png.getvalue()).decode()}, metadata
 
-    def _panel(self, name: str, *, only_ready: bool = False) -> Panel:
-        stack, index = self._planes[name], self._slices[name]
-        skip = only_ready and self._voxels.ready(stack) is not None
-        lines = [
-            Line((points[0], points[1]), f"{drawn.measurement.label} {drawn.measurement.value:.1f} mm")
-            for drawn in self._lengths
-            if (drawn.plane, drawn.index) == (name, index) and (points := drawn.measurement.points_lps) is not None
-        ]
-        return Panel(stack, index, None if skip else self._voxels.values(stack, index), lines)
+    # -- what is shown -------------------------------------------------------------------------------------------------
 
-    def _middle(self) -> np.ndarray:
-        """The middle plane along the first array axis: it can be read without the others."""
-        return np.asarray(self._vol.data[self._vol.shape[0] // 2])
+    @property
+    def _planes(self) -> dict[str, Any]:
+        return self._shown.stacks
+
+    def _present(self, choice: int, scene: Scene, window: Window) -> None:
+        """Show a scene, from its middle, by one of the windows that are offered."""
+        self._shown, self._lengths = scene, Marks(scene)
+        self._server = PlaneServer(scene.voxels, scene.stacks, reply=self.send, fail=self._fail)
+        for one in self._saved_before():
+            self._lengths.add(one, saved=True)
+        with self.hold_sync():
+            self._title, self._note, self._modality = _title(scene), scene.note, scene.modality
+            self._units, self._is_colour, self._measures = scene.units, scene.voxels.is_colour, scene.is_measurable
+            self._stacks = [as_state(stack) for stack in scene.stacks.values()]
+            self._repeats, self._rate = list(scene.repeats), scene.rate
+            self._presets = [Preset(name=name, center=w.center, width=w.width) for name, w in self._offered.items()]
+            self._colormaps = [ColourMap(name=n, colours=_colours.steps(n).ravel().tolist()) for n in _colours.NAMES]
+            self._inverted = self._starts_inverted = scene.is_inverted
+            self.plane = next(iter(scene.stacks))
+            self.volume, self.zoom = 0, 1.0
+            self._slices = {name: stack.shape[0] // 2 for name, stack in scene.stacks.items()}
+            self._window = [window.center, window.width]
+            self._tell_marks()
+            self._choice, self._scene = choice, uuid4().hex
+
+    def _saved_before(self) -> "list[Measurement]":
+        uid = self._shown.attrs.get("SeriesInstanceUID")
+        if self._known is None or not uid:
+            return []
+        ours = self._shown.frame_of_reference_uid
+        return [one for one in self._known(str(uid)) if one.frame_of_reference_uid == ours]
+
+    def _windows(self, scene: Scene) -> dict[str, Window]:
+        return {"auto": Window(127.5, 255)} if scene.voxels.is_colour else presets(scene.modality, scene.sample())
+
+    def _visible(self) -> list[str]:
+        return list(self._planes) if self._layout == "mpr" else [self.plane]
+
+    def _panel(self, name: str, *, only_ready: bool = False) -> Panel:
+        index, volume = self._slices[name], self.volume
+        here = [d for d in self._lengths if (d.plane, d.index, d.volume) == (name, index, volume)]
+        return panel_of(self._shown.voxels, self._planes[name], index, volume, here, only_ready=only_ready)
+
+    def _draw(self, panels: list[Panel], height: int) -> "Image":
+        return draw(panels, self.window, inverted=self._inverted, colormap=self.colormap, height=height)
+
+    # -- the twin in Python --------------------------------------------------------------------------------------------
+
+    @t.validate("window")
+    def _as_window(self, proposal: Any) -> Window:
+        return as_window(proposal["value"], self._offered)
+
+    @t.observe("window")
+    def _send_window(self, change: Any) -> None:
+        self._window = [change["new"].center, change["new"].width]
+
+    @t.observe("_window")
+    def _read_window(self, change: Any) -> None:
+        self.window = Window(*change["new"])
+
+    @t.validate("position_lps")
+    def _as_position(self, proposal: Any) -> tuple[float, float, float]:
+        slices = slices_at(self._shown, proposal["value"])
+        return meeting_point(self._shown, slices)
+
+    @t.observe("position_lps")
+    def _send_position(self, change: Any) -> None:
+        self._slices = slices_at(self._shown, change["new"])
+
+    @t.observe("_slices")
+    def _read_position(self, change: Any) -> None:
+        self.position_lps = meeting_point(self._shown, change["new"])
+
+    @t.validate("annotations")
+    def _as_annotations(self, proposal: Any) -> "list[Measurement]":
+        if list(proposal["value"]) != self._measured():
+            self._lengths.replace_drafts(proposal["value"])
+            self._marks = self._lengths.as_state()
+        return self._measured()
+
+    @t.validate("plane", "tool", "_layout", "colormap", "zoom", "volume")
+    def _one_of_these(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        if name == "colormap":
+            return _colours.as_colormap(value)
+        if name == "zoom":
+            return min(max(value, 0.1), LARGEST_ZOOM)
+        count = max(len(self._shown.repeats), 1)
+        offered = {"plane": tuple(self._planes), "tool": TOOLS, "_layout": LAYOUTS, "volume": range(count)}[name]
+        if value not in offered:
+            told = f"0 to {count - 1}" if name == "volume" else ", ".join(map(str, offered))
+            raise InvalidInputError(f"no {name} {value!r}: set one of {told}")
+        return value
+
+    def _measured(self) -> "list[Measurement]":
+        return [drawn.measurement for drawn in self._lengths]
+
+    def _tell_marks(self) -> None:
+        self.annotations = self._measured()
+        self._marks = self._lengths.as_state()
+
+    # -- what the browser says -----------------------------------------------------------------------------------------
 
     def _on_message(self, content: object) -> None:
         request_id = content.get("id") if isinstance(content, dict) else None
@@ -221,6 +310,8 @@ class Viewer(anywidget.AnyWidget):
                 self._server.ask(request)
             case "cancel":
                 self._server.cancel(request["id"])
+            case "choose":
+                self._choose(request["choice"])
             case "save":
                 count = len(self._lengths.drafts())
                 self.save()
@@ -228,19 +319,36 @@ class Viewer(anywidget.AnyWidget):
             case _:
                 self._change_marks(request)
 
+    def _choose(self, choice: int) -> None:
+        if not 0 <= choice < len(self._offers):
+            raise InvalidInputError(f"there is no choice {choice}")
+        if self._lengths.drafts():
+            raise InvalidInputError("there are unsaved marks here: save or remove them before another series is shown")
+        scene = self._offers[choice].open()
+        self._offered = self._windows(scene)
+        self._present(choice, scene, next(iter(self._offered.values())))
+
     def _change_marks(self, request: Request) -> None:
-        """Change a length; the list goes back also after a refusal, so that the browser draws what is true."""
+        """Change a mark; the list goes back also after a refusal, so that the browser draws what is true."""
+        made: Drawn | None = None
         try:
             match request["kind"]:
                 case "mark":
-                    self._lengths.put(request)
+                    made = self._lengths.put(request)
                 case "label":
                     self._lengths.rename(request["id"], request["label"])
                 case "unmark":
                     self._lengths.remove(request["id"])
+                case "undo":
+                    self._lengths.undo()
+                case "redo":
+                    self._lengths.redo()
         finally:
-            self._marks = self._lengths.as_state()
+            self._tell_marks()
             self.send_state("_marks")
+        if made is not None:
+            for listener in self._listeners:
+                listener(made.measurement)
 
     def _fail(self, request_id: str, error: Exception) -> None:
         """Tell the reader in one sentence; other people's errors by their kind only, for they may name a path."""
@@ -253,6 +361,16 @@ class Viewer(anywidget.AnyWidget):
         self.send(ErrorReply(kind="error", request=request_id, message=message))
 
 
+def _first_that_opens(offers: Sequence[Choice]) -> tuple[int, Scene]:
+    for at, offer in enumerate(offers):
+        try:
+            return at, offer.open()
+        except ResearchPacsError:
+            if at == len(offers) - 1:
+                raise
+    raise InvalidInputError("there is nothing to view")
+
+
 def _keep_to_subshell(comm: Any) -> None:
     """Have the browser's messages handled in the subshell it names, so that planes come while a cell runs.
 
@@ -262,54 +380,12 @@ def _keep_to_subshell(comm: Any) -> None:
         comm._reply_subshell_for = lambda data, named: named
 
 
-def _as_volume(target: "xr.DataArray | SeriesSource") -> xr.DataArray:
-    if not isinstance(target, xr.DataArray):
-        if not all(hasattr(target, name) for name in ("uid", "frames", "locate")):
-            raise InvalidInputError(f"cannot view a {type(target).__name__}: pass a volume of open_volume, or a series")
-        from researchpacs.volume import open_volume
-
-        target = open_volume(target)
-    if set(target.dims) != {"z", "y", "x"}:
-        raise InvalidInputError(
-            f"a view needs the dims z, y, x, not {', '.join(map(str, target.dims))}; choose one volume with .isel()"
-        )
-    return target.transpose("z", "y", "x")
-
-
-def _affine_of(vol: xr.DataArray) -> np.ndarray:
-    """(4, 4): voxel index to LPS mm; of one plane without a spacing the next one would be a millimetre away."""
-    if vol.sizes["z"] == 1 and getattr(vol.xindexes.get("z"), "step", None) is None:
-        along = [vol[axis].values for axis in ("z", "y", "x")]
-        steps = [1.0, *(abs(mm[-1] - mm[0]) / max(len(mm) - 1, 1) for mm in along[1:])]
-        affine = np.eye(4)
-        affine[:3, :3] = vol.dicom.direction * steps
-        affine[:3, 3] = frame_of(vol).matrix @ [mm[0] for mm in along]
-        return affine
-    return np.asarray(vol.dicom.affine_lps, dtype=float)
-
-
-def _title(modality: str, shape: tuple[int, ...], affine: np.ndarray) -> str:
+def _title(scene: Scene) -> str:
     """Describe the volume without a word from its free texts, which may name a person."""
-    voxels = " x ".join(str(size) for size in reversed(shape))
-    voxel = " x ".join(f"{size:.2f}" for size in reversed(np.linalg.norm(affine[:3, :3], axis=0)))
-    return " · ".join(part for part in (modality, voxels, f"{voxel} mm") if part)
-
-
-def _as_state(stack: PlaneStack) -> PlaneGeometry:
-    right, bottom = np.asarray(stack.row_cosines), np.asarray(stack.column_cosines)
-    return PlaneGeometry(
-        name=stack.name,
-        count=stack.shape[0],
-        rows=stack.shape[1],
-        columns=stack.shape[2],
-        row_spacing=stack.spacing[0],
-        column_spacing=stack.spacing[1],
-        row_cosines=list(stack.row_cosines),
-        column_cosines=list(stack.column_cosines),
-        origin=list(stack.origin),
-        step=list(stack.step),
-        axis=stack.axis,
-        location=stack.location(0),
-        location_step=stack.location(1) - stack.location(0),
-        letters=[letters(direction.tolist()) for direction in (-bottom, right, bottom, -right)],
-    )
+    z, y, x = scene.shape
+    if not scene.is_measurable:
+        size = f"{x} x {y}" + (f", {z} frames" if z > 1 else "")
+        return " · ".join(part for part in (scene.modality, size) if part)
+    voxel = " x ".join(f"{size:.2f}" for size in reversed(np.linalg.norm(scene.affine[:3, :3], axis=0)))
+    times = f"{len(scene.repeats)} x " if scene.repeats else ""
+    return " · ".join(part for part in (scene.modality, f"{times}{x} x {y} x {z}", f"{voxel} mm") if part)
