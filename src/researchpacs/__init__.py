@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "MISSING",
+__all__ = [  # noqa: RUF022 - plainly sorted, capitals or not
     "Contour",
+    "MISSING",
     "Measurement",
     "Pacs",
     "Segmentation",
