@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from researchpacs._pacs._facade import Pacs
-    from researchpacs.annotation import Annotation, Source
+    from researchpacs.annotation import Annotation, Measurement, Source
 
 __all__ = ["adapted", "annotations_on", "measurements_on"]
 
