@@ -127,6 +127,21 @@ def test_another_transfer_syntax_with_other_content_is_a_conflict(
     assert _ingest(archive, [tmp_path]).conflicts == 1
 
 
+@pytest.mark.parametrize(("seed", "expected"), [(2, (0, 2)), (1, (2, 0))], ids=["other content", "the same object"])
+def test_one_content_that_comes_twice_and_has_to_be_compared_is_dealt_with_twice(
+    archive: EmbeddedArchive, tmp_path: Path, seed: int, expected: tuple[int, int]
+) -> None:
+    _ingest(archive, small_ct(seed=1))
+    again = small_ct(seed=seed)
+    again.compress(RLELossless, generate_instance_uid=False)
+    for name in ("a.dcm", "b.dcm"):
+        again.save_as(tmp_path / name)
+    report = _ingest(archive, [tmp_path])
+    assert (report.duplicates, report.conflicts) == expected
+    assert len(list(archive.home.conflicts.iterdir())) == (seed == 2)
+    assert archive.verify().ok
+
+
 def test_the_transfer_syntaxes_of_one_real_object_are_one_instance(archive: EmbeddedArchive, real_data: Path) -> None:
     names = [
         "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -171,16 +172,19 @@ class Batch:
         verdict = _at_once(old, new) or self._verdicts.get(Pair.of(old, new))
         if verdict is None:
             self.undecided.append((old, new))
-        elif verdict.unreadable:
+            return
+        # It may have been passed on another file of the same content: only its hashes are this one's, too.
+        new = replace(new, sha256=verdict.new.sha256, dataset_sha256=verdict.new.dataset_sha256)
+        if verdict.unreadable:
             self._tell(new, "refused", verdict.reason)
         elif not verdict.same:
-            self._keep_aside(con, verdict.new, verdict.reason)
+            self._keep_aside(con, new, verdict.reason)
         elif _takes_in(old, new):
             # Whoever sends bytes may let go of theirs: a file that is somebody else's is no place to keep them.
-            self._keep(con, verdict.new, old.issues)
+            self._keep(con, new, old.issues)
             self._tell(new, "duplicate", "kept from now on; before, there was a reference to a file elsewhere")
         elif verdict.identical and not is_intact(old):
-            self._keep(con, verdict.new, old.issues)
+            self._keep(con, new, old.issues)
             self._tell(new, "duplicate", "took the place of a stored file that was missing or altered")
         else:
             self._needless += [new.blob] if new.blob else []
