@@ -23,8 +23,8 @@ PRESETS: dict[str, tuple[Stop, ...]] = {
         (1500, 1.0, 1.0, 0.96, 0.95),
     ),
     "lung": (
-        (-960, 0.05, 0.05, 0.10, 0.0), (-900, 0.35, 0.40, 0.55, 0.012), (-750, 0.60, 0.55, 0.60, 0.02),
-        (-600, 0.75, 0.55, 0.50, 0.0), (-400, 0.85, 0.45, 0.35, 0.0), (-300, 0.0, 0.0, 0.0, 0.0),
+        (-780, 0.35, 0.45, 0.80, 0.0), (-650, 0.55, 0.65, 0.95, 0.10), (-450, 0.95, 0.70, 0.65, 0.22),
+        (-300, 1.0, 0.55, 0.45, 0.0), (3071, 1.0, 0.55, 0.45, 0.0),
     ),
     "vessel": (
         (110, 0.45, 0.05, 0.05, 0.0), (170, 0.75, 0.15, 0.10, 0.25), (300, 0.95, 0.45, 0.30, 0.7),
@@ -118,7 +118,7 @@ def _actor(values: NDArray[np.int16], affine_lps: Floats, preset: str) -> Any:
     mapper.SetInputData(image)
     finest = float(spacing.min())
     mapper.SetAutoAdjustSampleDistances(0)
-    mapper.SetSampleDistance(finest / 2)
+    mapper.SetSampleDistance(finest / 3)  # further apart, smooth surfaces show rings
     mapper.SetImageSampleDistance(1.0)
     actor = vtkVolume()
     actor.SetMapper(mapper)

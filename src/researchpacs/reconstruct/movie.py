@@ -74,7 +74,7 @@ def rotate(
     if step <= 0:
         raise InvalidInputError(f"spacing={spacing!r}: expected mm as a positive number")
     front = directions_of(None, _look_of(axis), axis)
-    grid = _ball(vol, step)
+    grid = _drum(vol, -front[:, 1], step)
     angles = np.arange(count) * 360.0 / count
     frames = [_frame(vol, grid, front @ _turn(angle), how) for angle in angles.tolist()]
     xp: Any = da if isinstance(frames[0], da.Array) else np
@@ -206,20 +206,26 @@ def _look_of(axis: ArrayLike) -> NDArray[np.float64]:
     return back - (back @ up) * up
 
 
-def _ball(vol: xr.DataArray, step: float) -> Grid:
-    """Cubes of voxels that hold the volume from every side, around its middle."""
+def _drum(vol: xr.DataArray, up: NDArray[np.float64], step: float) -> Grid:
+    """Cubes of voxels around the middle that hold the volume however it is turned around an axis.
+
+    Parameters
+    ----------
+    up
+        (3,) the axis, of length one.
+    """
     shape = np.array(grid_of(vol).shape)
-    ends = Dicom(vol).to_lps(np.array([[0, 0, 0], shape - 1]))
+    middle = Dicom(vol).to_lps((shape - 1) / 2)
     corners = Dicom(vol).to_lps(
         np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in shape], indexing="ij")).reshape(3, -1).T
     )
-    middle = ends.mean(axis=0)
-    radius = float(np.linalg.norm(corners - middle, axis=1).max())
-    side = max(1, int(np.ceil(2 * radius / step)))
+    along = (corners - middle) @ up
+    radius = float(np.linalg.norm(corners - middle - along[:, None] * up, axis=1).max())
+    around, high = (max(1, int(np.ceil(2 * mm / step - 1e-6))) for mm in (radius, float(along.max())))
     affine = np.eye(4)
     affine[:3, 3] = middle
     affine[:3, :3] *= step
-    return Grid((side, side, side), affine)
+    return Grid((around, high, around), affine)
 
 
 def _turn(angle_deg: float) -> NDArray[np.float64]:
@@ -228,9 +234,9 @@ def _turn(angle_deg: float) -> NDArray[np.float64]:
     return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
 
 
-def _frame(vol: xr.DataArray, ball: Grid, directions: NDArray[np.float64], how: How) -> Any:
-    affine = ball.affine_lps.copy()
+def _frame(vol: xr.DataArray, drum: Grid, directions: NDArray[np.float64], how: How) -> Any:
+    affine = drum.affine_lps.copy()
     step = affine[0, 0]
     affine[:3, :3] = directions * step
-    affine[:3, 3] -= affine[:3, :3] @ ((np.array(ball.shape) - 1) / 2)
-    return reduced(sampled(vol, Grid(ball.shape, affine), unseen_as_nan=True), -3, how)
+    affine[:3, 3] -= affine[:3, :3] @ ((np.array(drum.shape) - 1) / 2)
+    return reduced(sampled(vol, Grid(drum.shape, affine), unseen_as_nan=True), -3, how)

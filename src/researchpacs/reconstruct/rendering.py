@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import SimpleITK
 import xarray as xr
 from numpy.typing import ArrayLike
 
@@ -28,6 +29,8 @@ SIDES = {
 }  # fmt: skip
 """LPS directions of the look, and of what is up."""
 LARGEST_PICTURE = 8192
+BLUR_VOXELS = 0.8
+"""Sigma: light falls by the slope of the values, and slopes of bare voxels make rings on smooth skin."""
 
 
 def render(
@@ -60,7 +63,7 @@ def render(
     Returns
     -------
     picture
-        PIL image, RGB; all of the volume is in it, in parallel projection.
+        PIL image, RGB; all of the volume is in it, in parallel projection, smoothed over about a voxel.
 
     Raises
     ------
@@ -114,7 +117,11 @@ def _values(vol: xr.DataArray) -> Any:
     values = vol.clip(-1024, 3071)
     if clear is not None:
         values = values.where(~clear, air)
-    return np.ascontiguousarray(values.round().values.astype(np.int16))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.values.astype(np.float32)))
+    blurred = SimpleITK.DiscreteGaussian(
+        image, variance=[BLUR_VOXELS**2] * 3, maximumKernelWidth=9, useImageSpacing=False
+    )
+    return np.rint(SimpleITK.GetArrayViewFromImage(blurred)).astype(np.int16)
 
 
 def _as_size(size: Any) -> tuple[int, int]:
