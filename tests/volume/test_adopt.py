@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 import researchpacs as rp
-from researchpacs.errors import GeometryError
+from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import AxisIndex, as_volume, frame_of, open_volumes
 
 SHAPE = (9, 12, 10)
@@ -90,6 +90,8 @@ def test_what_has_no_place_has_none_to_adopt():
         rp.adopt(tilted().isel(z=[0, 1, 5]), like=tilted())
     with pytest.raises(GeometryError, match="'frame'"):
         rp.adopt(tilted().drop_vars("frame"), like=tilted())
+    with pytest.raises(InvalidInputError, match="like: expected a volume"):
+        rp.adopt(tilted(), like=tilted().values)
 
 
 @pytest.mark.data

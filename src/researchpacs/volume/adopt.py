@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from researchpacs.errors import GeometryError
+from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume.coordinates import DIGITS, affine_lps, indexed, steps
 from researchpacs.volume.frame import AXES, FRAME, PatientFrame, frame_of
 from researchpacs.volume.index import TOLERANCE_MM
@@ -35,9 +35,14 @@ def adopt(vol: xr.DataArray, *, like: xr.DataArray) -> xr.DataArray:
 
     Raises
     ------
+    InvalidInputError
+        One of them is no volume.
     GeometryError
         The Frames of Reference are others, or a voxel would move by more than 1e-3 mm: that is no noise.
     """
+    for name, given in (("vol", vol), ("like", like)):
+        if not isinstance(given, xr.DataArray):
+            raise InvalidInputError(f"{name}: expected a volume, an xarray.DataArray; found {type(given).__name__}")
     mine, theirs = frame_of(vol), frame_of(like)
     if mine.uid != theirs.uid:
         raise GeometryError(
