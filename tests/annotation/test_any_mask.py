@@ -1,5 +1,6 @@
 """Any mask on any grid survives a structure set and a segmentation, in files and without an archive."""
 
+import tracemalloc
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydicom.dataset import Dataset
 
+import researchpacs as rp
 from researchpacs.annotation import Contour, Segmentation, Source, annotation_datasets, annotations_of
 from researchpacs.dicom.pixels import PixelLayout
 from researchpacs.model import Frame
@@ -44,7 +46,7 @@ def source_of(vol: xr.DataArray) -> Source:
     header.SOPClassUID, header.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.5.0"
     header.SeriesInstanceUID, header.StudyInstanceUID, header.FrameOfReferenceUID = "1.2.4", "1.2.6", "1.2.3"
     header.PatientID, header.SeriesDate = "A1", "20250102"
-    layout = PixelLayout("1.2.840.10008.1.2.1", SHAPE[1], SHAPE[2], 1, 16, 16, 0, "MONOCHROME2", 0)
+    layout = PixelLayout("1.2.840.10008.1.2.1", vol.shape[1], vol.shape[2], 1, 16, 16, 0, "MONOCHROME2", 0)
     axes, spacing = vol.dicom.direction, vol.dicom.spacing
     frames = [
         Frame(
@@ -60,7 +62,7 @@ def source_of(vol: xr.DataArray) -> Source:
             byte_length=1,
             layout=layout,
         )
-        for at in range(SHAPE[0])
+        for at in range(vol.shape[0])
     ]
     return Source(header, frames)
 
@@ -104,3 +106,36 @@ def test_any_masks_survive_together(found, turn, spacing, origin) -> None:
     assert isinstance(back, Segmentation)
     for at, mask in enumerate(found):
         np.testing.assert_array_equal(back.mask(f"s{at}", like=vol).values, mask)
+
+
+def test_memory_is_that_of_the_masks_and_little_more() -> None:
+    shape = (8, 512, 512)
+    vol = as_volume(np.broadcast_to(np.int16(0), shape), np.eye(4), "1.2.3", attrs={"SeriesInstanceUID": "1.2.4"})
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    masks = {f"s{at}": (y - 120 - 60 * at) ** 2 + (x - 256) ** 2 + 4 * (z - 4) ** 2 < 10_000 for at in range(5)}
+    source = source_of(vol)
+    tracemalloc.start()
+    try:
+        back = through_a_file(Segmentation.from_masks(masks, like=vol, author="a"), source)
+        assert isinstance(back, Segmentation)
+        for label, mask in masks.items():
+            np.testing.assert_array_equal(back.mask(label, like=vol).values, mask)
+        (_, peak) = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * sum(mask.nbytes for mask in masks.values())
+
+
+def test_contours_and_segmentation_of_the_sample_nodule_agree(tmp_path) -> None:
+    (seg,), regions = (
+        annotations_of(next(rp.datasets.path(name, cache=tmp_path).iterdir()).read_bytes())
+        for name in ("chest_seg", "chest_rtstruct")
+    )
+    assert isinstance(seg, Segmentation)
+    told = rp.datasets.truth("chest_seg")["segments"]
+    assert {one.label for one in regions} == set(told) == set(seg.labels)
+    for region in regions:
+        assert isinstance(region, Contour)
+        mask = seg.mask(region.label)
+        np.testing.assert_array_equal(region.mask(like=mask).values, mask.values)
+        assert int(mask.sum()) == told[region.label]["voxels"]
