@@ -210,7 +210,7 @@ times = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.data())
 def test_no_header_makes_it_fail(data):
     dose = {name: data.draw(numbers) for name in ("RadionuclideTotalDose", "RadionuclideHalfLife")}

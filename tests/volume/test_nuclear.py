@@ -187,7 +187,7 @@ def test_vectors_that_lie_make_no_volume(opened, tmp_path, vector):
 numbers = st.floats() | st.integers(-3, 9) | st.sampled_from([1e308, 1e-308]) | st.none()
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_no_header_makes_it_fail(data):
     layout = PixelLayout("1.2.840.10008.1.2.1", ROWS, COLUMNS, 1, 16, 16, 0, "MONOCHROME2", 0, number_of_frames=4)
