@@ -1,6 +1,5 @@
 """Any mask on any grid survives a structure set and a segmentation, in files and without an archive."""
 
-import tracemalloc
 from io import BytesIO
 
 import numpy as np
@@ -106,24 +105,6 @@ def test_any_masks_survive_together(found, turn, spacing, origin) -> None:
     assert isinstance(back, Segmentation)
     for at, mask in enumerate(found):
         np.testing.assert_array_equal(back.mask(f"s{at}", like=vol).values, mask)
-
-
-def test_memory_is_that_of_the_masks_and_little_more() -> None:
-    shape = (8, 512, 512)
-    vol = as_volume(np.broadcast_to(np.int16(0), shape), np.eye(4), "1.2.3", attrs={"SeriesInstanceUID": "1.2.4"})
-    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    masks = {f"s{at}": (y - 120 - 60 * at) ** 2 + (x - 256) ** 2 + 4 * (z - 4) ** 2 < 10_000 for at in range(5)}
-    source = source_of(vol)
-    tracemalloc.start()
-    try:
-        back = through_a_file(Segmentation.from_masks(masks, like=vol, author="a"), source)
-        assert isinstance(back, Segmentation)
-        for label, mask in masks.items():
-            np.testing.assert_array_equal(back.mask(label, like=vol).values, mask)
-        (_, peak) = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 3 * sum(mask.nbytes for mask in masks.values())
 
 
 def test_contours_and_segmentation_of_the_sample_nodule_agree(tmp_path) -> None:
