@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from researchpacs.archive._feed import next_change
 from researchpacs.archive._subject import Subject, require
 from researchpacs.errors import InvalidInputError
 from researchpacs.model import Level
@@ -145,7 +146,7 @@ def _announce(con: sqlite3.Connection, subjects: Collection[Subject]) -> None:
     """Make the change one of the feed, so that whoever follows it finds itself behind."""
     if not subjects:
         return
-    (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+    seq = next_change(con)
     con.executemany(
         "insert or replace into label_changes values (?, ?, ?)",
         [(subject.level, subject.owner, seq) for subject in sorted(subjects, key=lambda one: (one.level, one.owner))],

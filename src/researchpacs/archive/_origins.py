@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
+from researchpacs.archive._feed import next_change
 from researchpacs.archive._subject import Subject, require
 from researchpacs.errors import InvalidInputError
 from researchpacs.storage.ledger import Ledger
@@ -105,5 +106,5 @@ def _announce(con: sqlite3.Connection, owners: Iterable[str]) -> None:
     """Make the change one of the feed, so that whoever follows it finds itself behind."""
     owners = list(owners)
     if owners:
-        (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+        seq = next_change(con)
         con.executemany("insert or replace into origin_changes values (?, ?)", [(owner, seq) for owner in owners])

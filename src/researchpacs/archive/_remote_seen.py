@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from researchpacs.archive._feed import next_change
 from researchpacs.archive._find import find_rows
 from researchpacs.archive._ledger_rows import (
     changes_after,
@@ -207,7 +208,7 @@ def _take(con: sqlite3.Connection, new: Seen) -> bool:
         _remove(con, [old])
     issues = [*new.issues, *shared_uids(con, new.identity)]
     _insert_parents(con, new)
-    (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+    seq = next_change(con)
     identity = new.identity
     con.execute(
         _INSERT,
@@ -254,7 +255,7 @@ def _insert_parents(con: sqlite3.Connection, new: Seen) -> None:
 def _remove(con: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> None:
     """Delete instances and parents left empty, and announce it."""
     for row in rows:
-        (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+        seq = next_change(con)
         con.execute("delete from instances where key = ?", (row["key"],))
         identity = [row[name] for name in ("patient_id", "issuer", "study_uid", "series_uid", "sop_uid")]
         con.execute("insert or replace into deletions values (?, ?, ?, ?, ?, ?, ?)", (row["key"], seq, *identity))

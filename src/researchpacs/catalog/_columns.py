@@ -3,9 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["NAME_PARTS", "Column", "Table", "dicom", "own"]
+__all__ = ["NAME_PARTS", "OF_SERIES", "Column", "Table", "dicom", "own"]
 
 NAME_PARTS = ("family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic")
+
+OF_SERIES = (
+    ("patient_key", "VARCHAR", "The patient it belongs to."),
+    ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
+    ("SeriesInstanceUID", "VARCHAR", "The series."),
+)
+"""Columns of a table whose rows are of one series each."""
 
 _TYPES = {
     "DA": "DATE",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import duckdb
 
 from researchpacs.archive import OriginChange
-from researchpacs.catalog._columns import Table, own
+from researchpacs.catalog._columns import OF_SERIES, Table, own
 from researchpacs.catalog._lake import NAME
 
 __all__ = ["ORIGIN_COLUMNS", "origins_table", "replace_origins"]
@@ -28,11 +28,7 @@ def origins_table() -> Table:
         "origins",
         "One row per series whose licence and source are known: pacs.credit() says them.",
         (
-            *own(
-                ("patient_key", "VARCHAR", "The patient it belongs to."),
-                ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
-                ("SeriesInstanceUID", "VARCHAR", "The series."),
-            ),
+            *own(*OF_SERIES),
             *ORIGIN_COLUMNS,
         ),
     )

@@ -1,6 +1,6 @@
 """Tables that are there to find others by: texts of series, and where the rows of series stand."""
 
-from researchpacs.catalog._columns import Table, own
+from researchpacs.catalog._columns import OF_SERIES, Table, own
 
 __all__ = ["TEXT_KEY", "keys_table", "texts_table"]
 
@@ -26,9 +26,7 @@ def keys_table() -> Table:
         "series_keys",
         "Which series each patient has: what the catalog finds the rows of others by when it changes them.",
         own(
-            ("patient_key", "VARCHAR", "The patient it belongs to."),
-            ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
-            ("SeriesInstanceUID", "VARCHAR", "The series."),
+            *OF_SERIES,
             ("StudyDate", "DATE", "As in series, which is sorted by it."),
             ("Modality", "VARCHAR", "As in series, which is sorted by it."),
             ("BodyPartExamined", "VARCHAR", "As in series, which is sorted by it."),

@@ -3,49 +3,19 @@
 A column named by a DICOM keyword takes its type from the data dictionary; the others are ours and in snake_case.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from researchpacs.catalog._cohorts import cohort_tables
 from researchpacs.catalog._columns import NAME_PARTS, Column, Table, dicom, own
 from researchpacs.catalog._lake import NAME
+from researchpacs.catalog._level_tables import COUNTS, INSTANCE_OF, SERIES_KEYWORDS, level_tables
 from researchpacs.catalog._object_tables import object_tables
 from researchpacs.catalog._origins import ORIGIN_COLUMNS, origins_table
-from researchpacs.catalog._search_tables import TEXT_KEY, keys_table, texts_table
+from researchpacs.catalog._search_tables import keys_table, texts_table
 from researchpacs.catalog._series_geometry import SERIES_GEOMETRY
 
 __all__ = ["NAME_PARTS", "Column", "Table", "column_types", "keyword_columns", "tables"]
-
-_PATIENT = """
-    PatientID IssuerOfPatientID PatientName PatientBirthDate PatientSex OtherPatientIDs EthnicGroup PatientComments
-    PatientSpeciesDescription PatientIdentityRemoved DeidentificationMethod ClinicalTrialProtocolID
-    ClinicalTrialSubjectID
-"""
-_STUDY = """
-    PatientID StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber StudyDescription ReferringPhysicianName
-    InstitutionName PatientAge PatientSize PatientWeight AdmittingDiagnosesDescription ClinicalTrialTimePointID
-"""
-_SERIES = """
-    PatientID StudyInstanceUID StudyDate StudyDescription SeriesInstanceUID Modality SeriesNumber SeriesDescription
-    SeriesDate SeriesTime BodyPartExamined Laterality ProtocolName PatientPosition PerformedProcedureStepStartDate
-    PerformedProcedureStepStartTime PerformedProcedureStepDescription FrameOfReferenceUID Manufacturer
-    ManufacturerModelName DeviceSerialNumber StationName SoftwareVersions PresentationIntentType ViewPosition
-    SliceThickness SpacingBetweenSlices ContrastBolusAgent ContrastBolusRoute KVP ConvolutionKernel FilterType
-    ScanOptions GantryDetectorTilt ReconstructionDiameter SpiralPitchFactor CTDIvol ExposureModulationType
-    MagneticFieldStrength MRAcquisitionType ScanningSequence SequenceVariant SequenceName PulseSequenceName
-    RepetitionTime EchoTime InversionTime FlipAngle EchoTrainLength NumberOfAverages PixelBandwidth ImagedNucleus
-    ReceiveCoilName SeriesType Units DecayCorrection CorrectedImage AttenuationCorrectionMethod
-    ScatterCorrectionMethod ReconstructionMethod
-"""
-_INSTANCE = """
-    PatientID StudyInstanceUID SeriesInstanceUID SOPInstanceUID SOPClassUID InstanceNumber AcquisitionNumber ImageType
-    ContentDate ContentTime AcquisitionDate AcquisitionTime AcquisitionDateTime TemporalPositionIdentifier EchoNumbers
-    TriggerTime DiffusionBValue ImageLaterality SliceLocation ImagePositionPatient ImageOrientationPatient PixelSpacing
-    ImagerPixelSpacing NumberOfFrames Rows Columns SamplesPerPixel PhotometricInterpretation PlanarConfiguration
-    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue RescaleSlope RescaleIntercept RescaleType
-    WindowCenter WindowWidth ExposureTime XRayTubeCurrent Exposure LossyImageCompression BurnedInAnnotation
-    ContentLabel ContentDescription CompletionFlag VerificationFlag TransferSyntaxUID
-"""
 
 
 @cache
@@ -54,7 +24,7 @@ def tables() -> dict[str, Table]:
     return {
         table.name: table
         for table in (
-            *(*_levels(), _labels(), _frames(), _geometry(), *object_tables(), _issues()),
+            *(*level_tables(), _labels(), _frames(), _geometry(), *object_tables(), _issues()),
             *(origins_table(), *cohort_tables(), texts_table(), keys_table(), _state()),
         )
     } | {"series_index": _series_index()}
@@ -70,122 +40,6 @@ def keyword_columns(table: str) -> tuple[Column, ...]:
 def column_types(table: str) -> Mapping[str, str]:
     """The columns of a table with their SQL types."""
     return {column.name: column.type for column in tables()[table].columns}
-
-
-def _levels() -> Iterator[Table]:
-    yield Table(
-        "patients",
-        "One row per patient: PatientID with its issuer; an empty PatientID is one patient per study.",
-        (
-            *own(("patient_key", "VARCHAR", "The patient: 40 hex digits, the same in all tables.")),
-            *dicom(_PATIENT),
-            *own(
-                *_COUNTS[0:3],
-                ("patient_search_name", "VARCHAR", "PatientName in small letters, for patterns in any case."),
-                ("tags", "JSON", "Every attribute of the patient; see the macro tag()."),
-            ),
-        ),
-        ("patient_key",),
-    )
-    yield Table(
-        "studies",
-        "One row per study; where its series disagree, the value of the first by SeriesNumber stands.",
-        (
-            *own(_PATIENT_KEY),
-            *dicom(_STUDY),
-            *own(
-                ("ModalitiesInStudy", "VARCHAR[]", "Modalities in Study (0008,0061): of all its series."),
-                *_COUNTS[1:3],
-                ("tags", "JSON", "Every attribute of patient and study; see the macro tag()."),
-            ),
-        ),
-        ("StudyDate",),
-    )
-    yield Table(
-        "series",
-        "One row per series; where its instances disagree, the value of the first by InstanceNumber stands.",
-        (
-            *own(_PATIENT_KEY),
-            *dicom(_SERIES),
-            *own(
-                *_COUNTS[2:5],
-                ("first_sop_instance_uid", "VARCHAR", "SOPInstanceUID of the first instance by InstanceNumber."),
-                TEXT_KEY,
-                ("tags", "JSON", "Every attribute that all its instances have in common; see the macro tag()."),
-            ),
-        ),
-        ("Modality", "BodyPartExamined", "StudyDate"),
-    )
-    yield Table(
-        "instances",
-        "One row per instance.",
-        _instance_columns("Every attribute of the instance; see the macro tag()."),
-        view=_MERGED,
-    )
-    yield Table(
-        "instances_own",
-        "What the view instances is made of: one row per instance, without what series_common has.",
-        _instance_columns("Attributes that it does not share with all others of its series; SOPInstanceUID is 0."),
-        ("SeriesInstanceUID", "InstanceNumber"),
-    )
-    yield Table(
-        "series_common",
-        "What the view instances is made of: one row per series, with what all its instances share.",
-        own(*_INSTANCE_OF[:3], ("tags", "JSON", "Attributes that all its instances share, kept once.")),
-        ("SeriesInstanceUID",),
-    )
-
-
-def _instance_columns(about_tags: str) -> tuple[Column, ...]:
-    return (
-        *own(
-            ("instance_key", "VARCHAR", "The instance: 40 hex digits, unique even where UIDs are not."),
-            _PATIENT_KEY,
-        ),
-        *dicom(_INSTANCE),
-        *own(
-            ("frame_count", "INTEGER", "Frames with pixel data; 0 for what is no image."),
-            ("size_bytes", "BIGINT", "Bytes of the file."),
-            ("sha256", "VARCHAR", "Of the file; NULL for one that stays where it is until it has been read in full."),
-            ("stored_at", "TIMESTAMP", "When the archive stored it, UTC."),
-            ("tags", "JSON", about_tags),
-        ),
-    )
-
-
-# Both are objects without a keyword in common, so their texts are joined: parsing them would cost more than the query.
-# Within a text of JSON quotes are escaped, so what is replaced can only be the keyword.
-_OWN = """replace(o.tags, '"SOPInstanceUID":0', '"SOPInstanceUID":"' || o.SOPInstanceUID || '"')"""
-_MERGED = f"""
-select o.* replace (
-    case
-        when c.tags is null or c.tags = '{{}}' then {_OWN}::json
-        when o.tags = '{{}}' then c.tags
-        else (left(c.tags, length(c.tags) - 1) || ',' || substr({_OWN}, 2))::json
-    end as tags
-)
-from {NAME}.main.instances_own o
-left join {NAME}.main.series_common c
-    on c.SeriesInstanceUID = o.SeriesInstanceUID
-    and c.StudyInstanceUID = o.StudyInstanceUID
-    and c.patient_key = o.patient_key
-"""  # noqa: S608 - our names
-
-_PATIENT_KEY = ("patient_key", "VARCHAR", "The patient it belongs to.")
-_COUNTS = (
-    ("study_count", "INTEGER", "Studies."),
-    ("series_count", "INTEGER", "Series."),
-    ("instance_count", "INTEGER", "Instances."),
-    ("frame_count", "INTEGER", "Frames with pixel data."),
-    ("size_bytes", "BIGINT", "Bytes of all files."),
-)
-_PARENTS = ("patient_key", "StudyInstanceUID", "SeriesInstanceUID")
-_INSTANCE_OF = (
-    _PATIENT_KEY,
-    ("StudyInstanceUID", "VARCHAR", "The study it belongs to."),
-    ("SeriesInstanceUID", "VARCHAR", "The series it belongs to."),
-    ("SOPInstanceUID", "VARCHAR", "The instance it belongs to."),
-)
 
 
 def _labels() -> Table:
@@ -208,7 +62,7 @@ def _frames() -> Table:
         "frames",
         "One row per frame with pixel data; of single-frame and multi-frame images alike.",
         own(
-            *_INSTANCE_OF,
+            *INSTANCE_OF,
             ("frame_index", "INTEGER", "Zero-based in its instance."),
             ("position", "DOUBLE[]", "x, y, z in LPS mm of the centre of the first pixel."),
             ("orientation", "DOUBLE[]", "LPS cosines of increasing column index, then of increasing row index."),
@@ -245,7 +99,7 @@ def _geometry() -> Table:
         "geometry",
         "One row per stack of a series: what its frames physically are, from measured positions.",
         own(
-            *_INSTANCE_OF[:3],
+            *INSTANCE_OF[:3],
             ("stack", "INTEGER", "Zero-based within the series."),
             ("volume", "INTEGER", "Zero-based within the series: stacks that open as one array, along dimensions."),
             ("dimensions", "JSON", "Where the stack is along the leading dimensions of its volume, by their names."),
@@ -271,9 +125,9 @@ def _series_index() -> Table:
         "t": "StudyTime StudyDescription PatientAge PatientSize PatientWeight",
     }
     columns = [*dicom(parents["p"]), *dicom(parents["t"])]
-    series = [one for one in dicom(_SERIES) if one.name not in parents["t"].split()]
-    ours = own(*_COUNTS[2:5])
-    left_out = {*_PARENTS, "stack", "volume", "dimensions", "orientation"}
+    series = [one for one in dicom(SERIES_KEYWORDS) if one.name not in parents["t"].split()]
+    ours = own(*COUNTS[2:5])
+    left_out = {"patient_key", "StudyInstanceUID", "SeriesInstanceUID", "stack", "volume", "dimensions", "orientation"}
     places = [one for one in _geometry().columns if one.name not in left_out]
     places += own(("stack_count", "INTEGER", "Stacks of frames, each a row of geometry."))
     chosen = [
@@ -309,7 +163,7 @@ def _issues() -> Table:
         "issues",
         "What is odd but safe in stored instances.",
         own(
-            *_INSTANCE_OF,
+            *INSTANCE_OF,
             ("instance_key", "VARCHAR", "The instance."),
             ("keyword", "VARCHAR", "The attribute; empty for the file as a whole."),
             ("problem", "VARCHAR", "What is odd about it."),

@@ -226,8 +226,7 @@ class Part(Sequence[Any]):
     ) -> "ExportReport":
         """Write the series into a folder; a run that was cut short goes on where it ended.
 
-        Beside them are ``manifest.csv`` (a line per file: size, SHA-256, UIDs of the series, licence and source, the
-        cohort's columns) and ``ro-crate-metadata.json``. Files are named by numbers, never by values of the series.
+        Beside them are ``manifest.csv`` (a line per file) and ``ro-crate-metadata.json``. Files are named by numbers.
 
         Parameters
         ----------
@@ -244,10 +243,8 @@ class Part(Sequence[Any]):
             As in `read_volume`; of no matter for DICOM.
         dry_run
             Write nothing; say how many series and bytes it would be, and which series cannot be exported.
-        workers
-            How many series are written at once: at most 4 unless given.
-        progress
-            Show a bar; None shows it on a terminal and in a notebook.
+        workers, progress
+            As in `map`.
 
         Returns
         -------

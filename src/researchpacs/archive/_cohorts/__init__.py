@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from researchpacs.archive._feed import next_change
 from researchpacs.errors import NotFoundError
 from researchpacs.storage.ledger import Ledger, scripts_of
 
@@ -44,7 +45,7 @@ class CohortLedger:
         with self._ledger.writing() as con:
             if con.execute("select 1 from cohorts where name = ?", (cohort["name"],)).fetchone():
                 return False
-            (seq,) = con.execute("update feed set last = last + 1 returning last").fetchone()
+            seq = next_change(con)
             con.execute(_INSERT, {**_as_text(cohort), "seq": seq})
             con.executemany(
                 _INSERT_MEMBER,
