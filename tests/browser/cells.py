@@ -6,7 +6,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-__all__ = ["drag", "keep", "middle", "picture", "plane", "show", "status", "until", "wait_for_pictures"]
+__all__ = [
+    "MARK_TEXT",
+    "drag",
+    "keep",
+    "middle",
+    "picture",
+    "plane",
+    "show",
+    "status",
+    "until",
+    "until_page",
+    "until_seen",
+    "wait_for_pictures",
+]
+
+MARK_TEXT = """([plane, text]) =>
+    document.querySelector(`[data-plane=${plane}] svg.svg-layer`)?.textContent.includes(text) ?? false"""
+"""Whether words stand on a plane."""
 
 
 def show(book, code, planes=3):
@@ -58,6 +75,22 @@ def until(book, expression, expected, *, timeout_s=60):
             return
         book.page.wait_for_timeout(200)
     raise AssertionError(f"{expression} stayed {found}, expected {expected}")
+
+
+def until_page(book, expression, argument=None):
+    """Wait until a JavaScript function of the page, of an argument or none, gives what is true."""
+    book.page.wait_for_function(expression, arg=argument, timeout=60_000)
+
+
+def until_seen(book, locator, path, fits, *, timeout_s=60):
+    """Wait until a picture fits: it is drawn some time after what it shows was chosen."""
+    book.page.mouse.move(5, 5)
+    for _ in range(timeout_s * 4):
+        pixels = picture(locator, path)
+        if fits(pixels):
+            return
+        book.page.wait_for_timeout(250)
+    raise AssertionError(f"the picture does not fit; its mean is {pixels.mean(axis=(0, 1))}, see {path}")
 
 
 def picture(locator, path):

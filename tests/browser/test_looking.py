@@ -3,7 +3,7 @@
 import nbformat
 import numpy as np
 import pytest
-from tests.browser.cells import drag, keep, middle, picture, plane, show, status, until
+from tests.browser.cells import drag, keep, middle, plane, show, status, until, until_page, until_seen
 
 from researchpacs.viewer._colours import coloured
 
@@ -57,13 +57,25 @@ def book(notebook):
     assert notebook.problems == []
 
 
-def seen(book, tmp_path, name="axial"):
-    """The picture of a plane, its middle 160 x 160 pixels, without lines."""
-    book.page.mouse.move(5, 5)
-    book.page.wait_for_timeout(500)
-    pixels = picture(plane(book, name), tmp_path / "seen.png")
+def central(pixels):
+    """The middle 160 x 160 pixels of a picture."""
     y, x = (size // 2 for size in pixels.shape[:2])
     return pixels[y - 80 : y + 80, x - 80 : x + 80]
+
+
+def until_colour(book, tmp_path, name, expected, tolerance):
+    """Wait until the middle of a plane has a colour."""
+
+    def fits(pixels):
+        return np.abs(central(pixels)[80, 80] - np.asarray(expected, dtype=int)).max() <= tolerance
+
+    until_seen(book, plane(book, name), tmp_path / "seen.png", fits)
+
+
+def until_bright(book, tmp_path, corner):
+    """Wait until a quarter of the axial plane is the brightest."""
+    axial = plane(book, "axial")
+    until_seen(book, axial, tmp_path / "seen.png", lambda pixels: brightest_quarter(central(pixels)) == corner)
 
 
 def letters(book, name="axial"):
@@ -82,8 +94,8 @@ def test_letters_follow_turns_and_flips_as_the_picture_does(book, tmp_path):
     page = book.page
     plane(book, "axial").focus()
     page.keyboard.press("x")
-    assert letters(book) == ["A", "L", "P", "R"]
-    assert brightest_quarter(seen(book, tmp_path)) == (0, 0), "to the front, and to the right on the left"
+    until_letters(book, ["A", "L", "P", "R"])
+    until_bright(book, tmp_path, (0, 0))  # to the front, and the patient's right on the left
     for key, expected, corner in (
         ("h", ["A", "R", "P", "L"], (0, 1)),
         ("v", ["P", "R", "A", "L"], (1, 1)),
@@ -93,16 +105,13 @@ def test_letters_follow_turns_and_flips_as_the_picture_does(book, tmp_path):
         plane(book, "axial").focus()
         page.keyboard.press(key)
         until_letters(book, expected)
-        assert brightest_quarter(seen(book, tmp_path)) == corner
+        until_bright(book, tmp_path, corner)
     assert letters(book, "coronal") == ["H", "L", "F", "R"], "the other planes stay as they are"
 
 
 def until_letters(book, expected):
-    book.page.wait_for_function(
-        "(text) => [...document.querySelectorAll('[data-plane=axial] .rp-letter')].map((e) => e.textContent).join()"
-        " === text",
-        arg=",".join(expected),
-    )
+    letters_now = "[...document.querySelectorAll('[data-plane=axial] .rp-letter')].map((e) => e.textContent).join()"
+    until_page(book, f"(text) => {letters_now} === text", ",".join(expected))
 
 
 def test_colour_maps_and_inversion_look_as_the_kernel_draws_them(book, tmp_path):
@@ -118,9 +127,8 @@ def test_colour_maps_and_inversion_look_as_the_kernel_draws_them(book, tmp_path)
             page.keyboard.press("i")
             until(book, "viewer._inverted", inverted)
             page.keyboard.press("ArrowDown")
-            shown = seen(book, tmp_path)[80, 80]
             grey = np.array([[127 if inverted else 128]], np.uint8)
-            np.testing.assert_allclose(shown, coloured(grey, name)[0, 0], atol=8)
+            until_colour(book, tmp_path, "axial", coloured(grey, name)[0, 0], 8)
 
 
 def test_the_crosshair_brings_the_other_planes_and_lines_show_where_they_cut(book, tmp_path):
@@ -135,7 +143,7 @@ def test_the_crosshair_brings_the_other_planes_and_lines_show_where_they_cut(boo
     drag(page, (x, y), (round(x + 20.3 / scale), round(y - 9.3 / scale)))
     until(book, "[viewer._slices['coronal'], viewer._slices['sagittal']]", [20, 60])
     np.testing.assert_allclose(book.ask("list(viewer.position_lps)"), [20, -10, 0], atol=1.01)
-    page.wait_for_selector("[data-plane=coronal][data-shown='20']")
+    page.wait_for_selector("[data-plane=coronal][data-shown='20']", timeout=60_000)
     lines = axial.locator("svg.rp-lines line")
     assert sorted(lines.evaluate_all("(all) => all.map((line) => line.dataset.cuts)")) == ["coronal", "sagittal"]
     across = axial.locator("line[data-cuts=coronal]")
@@ -143,10 +151,10 @@ def test_the_crosshair_brings_the_other_planes_and_lines_show_where_they_cut(boo
     keep(page, tmp_path, "crosshair")
     axial.focus()
     page.keyboard.press("t")
-    page.wait_for_function("document.querySelector('[data-plane=coronal]').hidden")
+    until_page(book, "() => document.querySelector('[data-plane=coronal]').hidden")
     until(book, "[viewer._layout, viewer.plane]", ["stack", "axial"])
     book.ask("setattr(viewer, 'plane', 'sagittal')")
-    page.wait_for_function("!document.querySelector('[data-plane=sagittal]').hidden")
+    until_page(book, "() => !document.querySelector('[data-plane=sagittal]').hidden")
     assert axial.is_hidden()
 
 
@@ -162,14 +170,14 @@ def test_repeats_have_a_slider_and_are_played(book, tmp_path):
     assert page.locator(".rp-repeat").text_content() == "1/4  time 0 s"
     slider.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector("[data-plane=coronal][data-volume='1']")
+    page.wait_for_selector("[data-plane=coronal][data-volume='1']", timeout=60_000)
     until(book, "viewer.volume", 1)
     assert page.locator(".rp-repeat").text_content() == "2/4  time 1.5 s"
     book.ask("setattr(viewer, 'volume', 3)")
-    page.wait_for_selector("[data-plane=axial][data-volume='3']")
+    page.wait_for_selector("[data-plane=axial][data-volume='3']", timeout=60_000)
     plane(book, "axial").focus()
     page.keyboard.press("Space")
-    page.wait_for_selector("[data-plane=axial][data-volume='1']")
+    page.wait_for_selector("[data-plane=axial][data-volume='1']", timeout=60_000)
     page.keyboard.press("Space")
     assert page.get_by_role("button", name="Play (Space)").get_attribute("aria-pressed") == "false"
     keep(page, tmp_path, "repeats")
@@ -185,13 +193,13 @@ def test_frames_and_colour_are_shown_and_not_measured(book, tmp_path):
     page = book.page
     until(book, "viewer._slices", {"frame": 3})
     assert "uncalibrated" in status(book, "frame")
-    np.testing.assert_allclose(seen(book, tmp_path, "frame")[80, 80], [200, 100, 0], atol=3)
+    until_colour(book, tmp_path, "frame", [200, 100, 0], 3)
     assert page.get_by_role("button", name="Length (L)").count() == 0
     assert page.get_by_label("Window", exact=True).count() == 0
     plane(book, "frame").focus()
     page.keyboard.press("Home")
-    page.wait_for_selector("[data-plane=frame][data-shown='0']")
-    np.testing.assert_allclose(seen(book, tmp_path, "frame")[80, 80], [200, 0, 0], atol=3)
+    page.wait_for_selector("[data-plane=frame][data-shown='0']", timeout=60_000)
+    until_colour(book, tmp_path, "frame", [200, 0, 0], 3)
     keep(page, tmp_path, "frames")
 
 
@@ -209,10 +217,10 @@ def test_a_frame_that_cannot_be_decoded_is_a_tile_with_the_reason_and_the_rest_s
     page = book.page
     plane(book, "axial").focus()
     page.keyboard.press("ArrowDown")
-    plane(book, "axial").get_by_text("Plane 12 could not be shown. frame 11 is cut short").wait_for()
+    plane(book, "axial").get_by_text("Plane 12 could not be shown. frame 11 is cut short").wait_for(timeout=60_000)
     keep(page, tmp_path, "tile")
     page.keyboard.press("ArrowDown")
-    page.wait_for_selector("[data-plane=axial][data-shown='12']")
+    page.wait_for_selector("[data-plane=axial][data-shown='12']", timeout=60_000)
     assert plane(book, "axial").get_by_role("alert").is_hidden()
 
 
@@ -225,7 +233,7 @@ def test_hostile_text_never_runs(book):
         " for n, text in enumerate(hostile)]"
     )
     book.ask(code)
-    page.wait_for_function("(n) => document.querySelectorAll('.rp-marks tbody tr').length === n", arg=len(HOSTILE))
+    until_page(book, "(n) => document.querySelectorAll('.rp-marks tbody tr').length === n", len(HOSTILE))
     labels = page.locator(".rp-marks tbody input").evaluate_all("(all) => all.map((one) => one.value)")
     assert labels == HOSTILE
     page.wait_for_timeout(500)

@@ -2,11 +2,17 @@
 
 import base64
 import io
+import json
+from html.parser import HTMLParser
 
+import nbformat
 import numpy as np
 import pytest
+from nbconvert.exporters import HTMLExporter
 from PIL import Image
+from traitlets.config import Config
 
+from researchpacs.annotation import Measurement
 from researchpacs.viewer import Window, view
 from researchpacs.viewer._picture import LINE
 
@@ -64,5 +70,52 @@ def test_a_saved_notebook_keeps_a_picture_beside_the_widget(beads):
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == beads.model_id
     assert data["text/plain"] == "<Viewer CT · 80 x 40 x 30 · 0.50 x 1.00 x 3.00 mm, 0 marks>"
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-    assert picture.height == 400
-    assert np.asarray(picture).max() > 200
+    assert picture.height == 320
+    drawn = np.asarray(beads.screenshot(height=320)).astype(int)
+    assert np.abs(np.asarray(picture.convert("RGB")) - drawn).max() < 8
+
+
+def test_a_page_made_of_a_saved_notebook_shows_picture_description_and_table_and_runs_nothing(beads, numbered):
+    hostile = '<script>window.hit=1</script><img src=x onerror="window.hit=1">'
+    viewer = view(numbered.assign_attrs(Modality=hostile))
+    ends = numbered.dicom.to_lps([[2, 3, 1], [2, 3, 8]])
+    viewer.add(Measurement.length(numbered, *ends, label=hostile, author="me"))
+    data, metadata = viewer._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("viewer", outputs=[output])])
+    options = {"template_name": "lab", "mathjax_url": "", "require_js_url": ""}
+    page, _ = HTMLExporter(config=Config({"HTMLExporter": options})).from_notebook_node(notebook)
+    assert "axial plane 4 of 6, coronal plane 5 of 8, sagittal plane 6 of 10" in page
+    assert "data:image/jpeg;base64," in page
+    assert "length 4.9 mm" in page
+    assert hostile not in page
+    found = Tags(convert_charrefs=True)
+    found.feed(page)
+    assert any(hostile in text for text in found.texts), "as text"
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert not [text for text in found.scripts if "window.hit" in text]
+
+
+class Tags(HTMLParser):
+    """What a page consists of, as a browser takes it apart."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.attributes, self.texts, self.scripts, self.inside = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+    def handle_data(self, data):
+        (self.scripts if self.inside in ("script", "style") else self.texts).append(data)
+
+
+def test_a_saved_viewer_of_noise_stays_below_300_kilobytes(make_volume):
+    noise = np.random.default_rng(1).normal(40, 300, (40, 256, 256)).astype(np.int16)
+    affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [6, 0, 0, 0], [0, 0, 0, 1.0]])
+    data, _ = view(make_volume(noise, affine))._repr_mimebundle_()
+    assert len(json.dumps(data)) < 300_000

@@ -31,6 +31,7 @@ def test_a_path_of_one_image_is_one_slice_and_nothing_of_it_is_kept(real_data):
     ds = pydicom.dcmread(path)
     np.testing.assert_array_equal(first_picture(viewer), ds.pixel_array * ds.RescaleSlope + ds.RescaleIntercept)
     assert planes_of(viewer) == {"axial": (1, 128, 128)}
+    assert not viewer._can_save, "what was saved would be gone with the process"
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 

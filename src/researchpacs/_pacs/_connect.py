@@ -67,7 +67,8 @@ def view(
     from researchpacs import viewer
 
     if isinstance(target, str | os.PathLike):
-        target = loose(target)
+        # Nothing is saved: the archive behind it is gone with the process.
+        return viewer.view(loose(target), window=window, layout=layout)
     if isinstance(target, Series | Study):
         return target.view(window=window, layout=layout)
     uid = getattr(target, "attrs", {}).get("SeriesInstanceUID")

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from researchpacs._pacs._facade import Pacs
+from researchpacs._pacs._facade import OPEN, Pacs
 from researchpacs.config import Settings
 from researchpacs.errors import InvalidInputError, NotFoundError
 
@@ -39,6 +39,8 @@ def loose(path: str | os.PathLike[str]) -> Any:
         return _image(place)
     home = tempfile.TemporaryDirectory(prefix="researchpacs-view-")
     pacs = Pacs(Settings.load(Path(home.name)))
+    # None of those that people open: SQL cells and others look there.
+    OPEN.discard(pacs)
     atexit.register(_end, pacs, home)
     pacs.ingest(place, copy=False)
     studies = list(pacs.search("study"))

@@ -113,6 +113,7 @@ def _succeeded(whole: "Future[np.ndarray] | None") -> bool:
 def _as_bytes(colour: np.ndarray) -> np.ndarray:
     """Eight bits a colour, the upper ones of more; fractions from 0 to 1 are spread over them."""
     if colour.dtype.kind == "f":
-        return np.rint(np.clip(np.nan_to_num(colour), 0, 1) * 255).astype(np.uint8)
+        scaled: np.ndarray = np.clip(np.nan_to_num(colour), 0, 1) * 255
+        return np.asarray(np.rint(scaled), dtype=np.uint8)
     upper = np.right_shift(colour, 8 * (colour.dtype.itemsize - 1))
     return np.asarray(upper, dtype=np.uint8)

@@ -4,12 +4,11 @@ The synced traits are `ViewerState` in `extensions/protocol`. They hold the geom
 marks; never pixels, never the bundle, never a patient's name.
 """
 
-import base64
-import io
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -26,6 +25,7 @@ from researchpacs.viewer._panels import panel_of
 from researchpacs.viewer._picture import Panel, draw
 from researchpacs.viewer._plane_server import PlaneServer
 from researchpacs.viewer._position import as_state, meeting_point, slices_at
+from researchpacs.viewer._saved import saved_as
 from researchpacs.viewer._scene import Choice, Scene, choices_of
 from researchpacs.viewer._window import Window, as_window, presets
 
@@ -177,17 +177,17 @@ class Viewer(anywidget.AnyWidget):
         return self._draw([self._panel(name) for name in self._visible()], height)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The live widget, and for saved notebooks a picture; a plane that is still being read is left out of it."""
+        """The live widget, and what a saved notebook keeps; a plane that is still being read is left out of it."""
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         voxels, names = self._shown.voxels, self._visible()
         waits = [voxels.ready(self._planes[name], self.volume) for name in names]
         wait([pending for pending in waits if pending is not None], timeout=SAVED_PICTURE_WAIT_S)
-        png = io.BytesIO()
-        self._draw([self._panel(name, only_ready=True) for name in names], 400).save(png, "png")
+        panels = [self._panel(name, only_ready=True) for name in names]
         data, metadata = bundle
-        return {**data, "image/png": base64.b64encode(png.getvalue()).decode()}, metadata
+        kept = saved_as(partial(self._draw, panels), self._describe(panels), list(self._lengths))
+        return {**data, **kept}, metadata
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -233,6 +233,11 @@ class Viewer(anywidget.AnyWidget):
         index, volume = self._slices[name], self.volume
         here = [d for d in self._lengths if (d.plane, d.index, d.volume) == (name, index, volume)]
         return panel_of(self._shown.voxels, self._planes[name], index, volume, here, only_ready=only_ready)
+
+    def _describe(self, panels: Sequence[Panel]) -> str:
+        """Tell in words what a picture shows."""
+        told = [f"{panel.stack.name} plane {panel.index + 1} of {panel.stack.shape[0]}" for panel in panels]
+        return f"{self._title}: {', '.join(told)}; window center {self.window.center:g}, width {self.window.width:g}"
 
     def _draw(self, panels: list[Panel], height: int) -> "Image":
         return draw(panels, self.window, inverted=self._inverted, colormap=self.colormap, height=height)
