@@ -192,6 +192,7 @@ def test_the_lungs_hold_lung_and_nodule_and_nothing_else(chest, found):
     assert 2.5 < litres < 7
 
 
+@pytest.mark.parametrize("chest", ["chest_ct"], indirect=True)
 def test_the_masks_do_not_depend_on_the_grid(chest, found):
     vol, _ = chest
     turned = resample(vol, spacing=(4.0, 1.9, 1.7))

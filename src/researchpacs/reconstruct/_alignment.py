@@ -116,7 +116,7 @@ def _search(images: list[Any], transform: SimpleITK.Transform, after: SimpleITK.
     search.SetMetricSamplingPercentagePerLevel([min(1.0, samples / count) for count in voxels], SEED)
     if bends:
         search.SetOptimizerAsLBFGSB(
-            gradientConvergenceTolerance=1e-5, numberOfIterations=30, maximumNumberOfCorrections=5
+            gradientConvergenceTolerance=1e-5, numberOfIterations=20, maximumNumberOfCorrections=5
         )
     else:
         search.SetOptimizerAsRegularStepGradientDescent(

@@ -206,7 +206,7 @@ def _look_of(axis: ArrayLike) -> NDArray[np.float64]:
     return back - (back @ up) * up
 
 
-def _drum(vol: xr.DataArray, up: NDArray[np.float64], step: float) -> Grid:
+def _drum(vol: xr.DataArray, up: NDArray[np.floating[Any]], step: float) -> Grid:
     """Cubes of voxels around the middle that hold the volume however it is turned around an axis.
 
     Parameters
