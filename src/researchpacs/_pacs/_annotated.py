@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from researchpacs._pacs._facade import Pacs
-    from researchpacs.annotation import Annotation, Measurement, Source
+    from researchpacs.annotation import Annotation, Source
 
-__all__ = ["adapted", "annotations_on", "measurements_on"]
+__all__ = ["adapted", "annotations_on"]
 
 _OBJECTS = """
 select distinct object_key, object_sop_instance_uid
@@ -24,7 +24,6 @@ from (
 )
 order by object_sop_instance_uid, object_key
 """
-_REPORTS = "select distinct object_key from measurements where SeriesInstanceUID = $uid order by object_key"
 _CLASSES = "select SOPInstanceUID, SOPClassUID from instances where SeriesInstanceUID = $uid"
 
 
@@ -49,15 +48,6 @@ def annotations_on(pacs: "Pacs", uid: str) -> "list[Annotation]":
         except (GeometryError, InvalidInputError) as error:
             warnings.warn(f"object ...{sop_uid[-8:]} is left out: {error}", UserWarning, stacklevel=3)
     return found
-
-
-def measurements_on(pacs: "Pacs", uid: str) -> "list[Measurement]":
-    """Read the measurements on a series only, which is what a viewer draws; nothing else is opened."""
-    from researchpacs.annotation import Measurement, annotations_of
-
-    objects = pacs.sql(_REPORTS, uid=uid).fetchall()
-    found = (one for (key,) in objects for one in annotations_of(pacs.archive.read(key)))
-    return [one for one in found if isinstance(one, Measurement) and one.series_uid == uid]
 
 
 def _source(pacs: "Pacs", uid: str) -> "Source":

@@ -21,7 +21,7 @@ from researchpacs.search import Search
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from researchpacs.annotation import Annotation, Measurement
+    from researchpacs.annotation import Annotation
     from researchpacs.archive import BackupReport, EmbeddedArchive, VerifyReport
     from researchpacs.catalog import Result, Schema, SyncReport
     from researchpacs.cohort import Cohort, Cohorts
@@ -375,11 +375,6 @@ class Pacs(Federation):
 
     def _series_of(self, uids: Sequence[str]) -> list[Series]:
         return list(self.search("series", SeriesInstanceUID=list(uids)))
-
-    def _measurements(self, series_uid: str) -> "list[Measurement]":
-        from researchpacs._pacs._annotated import measurements_on
-
-        return measurements_on(self, series_uid)
 
     def _annotation_datasets(self, thing: object) -> "list[Dataset] | None":
         from researchpacs._pacs._annotated import adapted
