@@ -121,10 +121,15 @@ _COMPACT = (
     _WITHOUT_END
     + """
 import researchpacs.catalog._committer as committer
-from researchpacs.catalog._tidy import tidy
+import researchpacs.catalog._housekeeping as housekeeping
+from researchpacs.catalog._tidy import chores
+
+def telling(con):
+    for chore in chores(con, keep_s=0):
+        yield lambda: (tell("tidying"), chore(), tell("tidied"))
 
 committer.BATCH_ROWS, committer.TIDY_COMMITS = 60, 1
-committer.tidy = lambda con: (tell("tidying"), tidy(con, keep_s=0), tell("tidied"))
+housekeeping.chores, housekeeping.QUIET_S, housekeeping.PAUSE_S = telling, 0, 0.06
 tell("ready")
 while True:
     turn_over()
@@ -157,7 +162,7 @@ ACTIONS: list[tuple[str, tuple[str, ...], int]] = [
     (_FREEZE, ("frozen",), 3),
     (_INGEST_AND_DELETE, _ANY, 300),
     (_REBUILD, _ANY, 240),
-    (_COMPACT, ("tidying", "tidied"), 6),
+    (_COMPACT, ("tidying", "tidied"), 60),
     (_DELETE_AND_SYNC, _ANY, 400),
     (_INGEST, _ANY, 240),
 ]

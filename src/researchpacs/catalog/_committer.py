@@ -28,7 +28,7 @@ from researchpacs.catalog._recalled import Bases
 from researchpacs.catalog._rows import delete_rows, insert_rows, rows_where
 from researchpacs.catalog._standing import Known, keys_row, known_series, near, remove, rows_of
 from researchpacs.catalog._texts import add_texts, replace_texts
-from researchpacs.catalog._tidy import current_snapshot, tidy
+from researchpacs.catalog._tidy import committed_snapshot
 from researchpacs.catalog._uncollected import uncollected
 from researchpacs.model import Change
 
@@ -84,33 +84,35 @@ class Committer:
         self._more = more
         self._memory: Memory = {}
         self._bases = Bases()
+        self._last = 0
         self.instances = 0
         """Instances written so far."""
         self.deleted = 0
         """Instances removed so far."""
+        self.untidy = False
+        """Whether so many small commits have come together that it is time for housekeeping."""
 
-    def prepare(self) -> bool:
+    def prepare(self, state: "_ddl.State | None") -> bool:
         """Make the tables where there are none; whether the catalog has to be made anew before it can be followed."""
         feed_id, _ = self._archive.last_change()
-        version = _ddl.found_version(self._con)
-        if version is None:
+        if state is None:
             _ddl.set_options(self._con)
             self._in_transaction(lambda: _ddl.create_tables(self._con, feed_id))
             return False
-        return version < SCHEMA_VERSION or self._state()[0] != feed_id
+        self._last = state.last
+        return state.version < SCHEMA_VERSION or state.feed_id != feed_id
 
     def follow(self) -> int:
         """Commit batch after batch until the feed is at its end; the sequence number reached."""
-        last, commits = self._state()[1], 0
+        last, commits = self._last, 0
         for batch in self._batches(last):
             self._in_transaction(lambda batch=batch, since=last: self._apply(batch, since))  # type: ignore[misc]
             self._count(batch)
             last, commits = batch.last, commits + 1
         if self.instances and "facts" in self._archive.capabilities:
             self._archive.forget_facts(last)
-        newest = current_snapshot(self._con) if commits else 0
-        if newest // TIDY_COMMITS > (newest - commits) // TIDY_COMMITS:
-            self._tidy()
+        newest = committed_snapshot(self._con) if commits else 0
+        self.untidy = newest // TIDY_COMMITS > (newest - commits) // TIDY_COMMITS
         return last
 
     def rebuild(self) -> int:
@@ -130,20 +132,6 @@ class Committer:
             _undo(self._con)
             raise
         return last
-
-    def _tidy(self) -> None:
-        try:
-            tidy(self._con)
-        except duckdb.Error as error:
-            # Housekeeping can wait for the next time; the rows are committed.
-            if not _is_busy(error):
-                raise
-
-    def _state(self) -> tuple[str, int]:
-        row = self._con.execute(f"select feed_id, last_seq from {NAME}.main.sync_state").fetchone()  # noqa: S608
-        if row is None:
-            return "", 0
-        return str(row[0]), int(row[1])
 
     def _count(self, batch: Batch) -> None:
         self.instances += len(batch.stored)

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 import duckdb
 
-from researchpacs.catalog._ddl import found_version
 from researchpacs.catalog._lake import NAME, Lake, attach
 from researchpacs.errors import InvalidInputError, ResearchPacsError
 
-__all__ = ["DamagedError", "attach_to_write", "forget_lost_lake", "is_sound", "lost_files", "may_be_damage"]
+__all__ = ["DamagedError", "attach_to_write", "is_sound", "lost_files", "may_be_damage"]
 
 _DATABASE = re.compile(
     r"file is not a database|database disk image is malformed|relation \"[^\"]*ducklake_\w+\" does not exist"
@@ -108,8 +107,3 @@ def attach_to_write(con: duckdb.DuckDBPyConnection, lake: Lake, *, discard_broke
                 "make it anew with sync(rebuild=True) or `researchpacs sync --rebuild`"
             ) from error
         attach(con, lake, read_only=False)
-
-
-def forget_lost_lake(con: duckdb.DuckDBPyConnection, lake: Lake) -> bool:
-    """Remove the data files beside a lake that has no tables: its metadata were lost; whether there were any."""
-    return found_version(con) is None and lake.sweep(con)

@@ -1,12 +1,14 @@
 """Make the lake's tables; only ever under the catalog's lock."""
 
+from typing import NamedTuple
+
 import duckdb
 
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION
 from researchpacs.catalog._tables import Table, tables
 from researchpacs.errors import UnsupportedError
 
-__all__ = ["create_tables", "drop_tables", "found_version", "set_options"]
+__all__ = ["State", "create_tables", "drop_tables", "found_state", "set_options"]
 
 # In parentheses are private attributes, whose value lies beside their creator.
 _VALUE = "case when keyword like '(%' then tags -> keyword -> 'value' else tags -> keyword end"
@@ -20,8 +22,19 @@ _MACROS = (
     end""",
 )
 
-# To show a row, all of its group is unpacked, of tags alone a kilobyte a row.
-_OPTIONS = {"parquet_compression": "zstd", "parquet_row_group_size": "10240"}
+# To show a row, all of its group is unpacked, of tags alone a kilobyte a row. In version 2 texts stand with their
+# lengths apart, and are read in half the time.
+_OPTIONS = {"parquet_compression": "zstd", "parquet_row_group_size": "10240", "parquet_version": "2"}
+
+
+class State(NamedTuple):
+    """The row of ``sync_state``."""
+
+    version: int
+    """Of the tables."""
+    feed_id: str
+    last: int
+    """The change of the feed that was reached."""
 
 
 def set_options(con: duckdb.DuckDBPyConnection) -> None:
@@ -30,8 +43,8 @@ def set_options(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"call {NAME}.set_option('{name}', '{value}')")
 
 
-def found_version(con: duckdb.DuckDBPyConnection) -> int | None:
-    """Read the version of the tables that are there; None where there are none.
+def found_state(con: duckdb.DuckDBPyConnection) -> State | None:
+    """Read which version the tables have, and how far they have followed; None where there are none.
 
     Raises
     ------
@@ -39,16 +52,16 @@ def found_version(con: duckdb.DuckDBPyConnection) -> int | None:
         A newer version of researchpacs made them.
     """
     try:
-        row = con.execute(f"select schema_version from {NAME}.main.sync_state").fetchone()  # noqa: S608
+        row = con.execute(f"select schema_version, feed_id, last_seq from {NAME}.main.sync_state").fetchone()  # noqa: S608
     except duckdb.CatalogException:
         return None
-    version = int(row[0]) if row else 0
-    if version > SCHEMA_VERSION:
+    state = State(int(row[0]), str(row[1]), int(row[2])) if row else State(0, "", 0)
+    if state.version > SCHEMA_VERSION:
         raise UnsupportedError(
-            f"the catalog has version {version}, this version of researchpacs knows {SCHEMA_VERSION}. "
+            f"the catalog has version {state.version}, this version of researchpacs knows {SCHEMA_VERSION}. "
             "Upgrade with: pip install --upgrade researchpacs"
         )
-    return version
+    return state
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, feed_id: str) -> None:

@@ -1,6 +1,7 @@
 """`Following`: the part of a catalog that follows the archive: reader, writer, lock, and what mends damage."""
 
 import logging
+import os
 import secrets
 import threading
 import time
@@ -14,9 +15,11 @@ from filelock import Timeout
 
 from researchpacs.catalog import _damage
 from researchpacs.catalog._damage import DamagedError, may_be_damage
+from researchpacs.catalog._ddl import found_state
+from researchpacs.catalog._housekeeping import Housekeeper
 from researchpacs.catalog._lake import NAME, SCHEMA_VERSION, Lake, engine, lake_of, no_room, open_reader
 from researchpacs.catalog._report import SyncReport
-from researchpacs.errors import InvalidInputError, ResearchPacsError
+from researchpacs.errors import InvalidInputError, ResearchPacsError, UnsupportedError
 from researchpacs.storage.full import is_disk_full
 
 if TYPE_CHECKING:
@@ -65,11 +68,14 @@ class Following:
         self._con: duckdb.DuckDBPyConnection | None = None
         self._stamp: object | None = None  # of the metadata that the reader has open
         self._writer: duckdb.DuckDBPyConnection | None = None
+        self._written: object | None = None  # stamp of the metadata that the writer has attached
         self._reached: tuple[str, int] | None = None
         self._opening = threading.Lock()
         self._scratch = ExitStack()
         self._workspace: Path | None = None
+        self._housekeeper = Housekeeper(self._lake, self._one_writer, self._spill)
         self._closed = False
+        self._process = os.getpid()
         self._pinned_by: int | None = None
         """The thread that is asking within one snapshot."""
         self._mended = False
@@ -98,6 +104,7 @@ class Following:
     def catch_up(self) -> None:
         """Return when the catalog has all that the archive has now."""
         self._refuse_closed()
+        self._refuse_forked()
         if self._pinned_by == threading.get_ident():
             return
         if self._suspect:
@@ -113,6 +120,7 @@ class Following:
     def sync(self, *, rebuild: bool = False) -> SyncReport:
         """Bring the catalog up to the archive, or make it anew; waits for another process that is doing so."""
         self._refuse_closed()
+        self._refuse_forked()
         with self._one_writer, self._lake.lock():
             return self._follow(rebuild=rebuild)
 
@@ -128,10 +136,13 @@ class Following:
     def close(self) -> None:
         """Close the connections for good; temporary tables are gone."""
         self._closed = True
+        if os.getpid() != self._process:
+            return  # nothing of it can be closed here
+        self._housekeeper.end()
         with self._one_writer:
             if self._writer is not None:
                 self._writer.close()
-                self._writer = None
+                self._writer = self._written = None
         self._close_reader()
         self._lake.close()
         with self._opening:
@@ -216,17 +227,23 @@ class Following:
             self._writer = engine(self._spill(), self._lake)
         con = self._writer
         try:
-            _damage.attach_to_write(con, self._lake, discard_broken=self._close_reader if rebuild else None)
-            lost = _damage.forget_lost_lake(con, self._lake)
+            self._attach_to_write(con, anew=rebuild)
+            state = found_state(con)
+            lost = state is None and self._lake.sweep(con)
             if lost:
                 self._tell_damage()
             committer = Committer(con, self._archive, self._more)
-            rebuild = committer.prepare() or rebuild
+            rebuild = committer.prepare(state) or rebuild
             last = committer.rebuild() if rebuild else committer.follow()
-            con.execute(f"detach {NAME}")
+            if not self._lake.stays_attached:
+                con.execute(f"detach {NAME}")
+                self._written = None
+            self._housekeeper.put_off()
+            if committer.untidy:
+                self._housekeeper.ask()
         except BaseException as error:
             # Whatever state it was left in, the next sync starts afresh.
-            self._writer = None
+            self._writer = self._written = None
             con.close()
             if isinstance(error, duckdb.Error):
                 if gone := self._lake.failure(error):
@@ -242,9 +259,26 @@ class Following:
             raise
         return SyncReport(committer.instances, committer.deleted, rebuild or lost, last, time.monotonic() - began)
 
+    def _attach_to_write(self, con: duckdb.DuckDBPyConnection, *, anew: bool) -> None:
+        """Attach the lake, unless it still is from the last time: to read what tables there are takes a while."""
+        if self._written is not None:
+            if self._written == self._lake.stamp() and not anew:
+                return
+            con.execute(f"detach {NAME}")
+        _damage.attach_to_write(con, self._lake, discard_broken=self._close_reader if anew else None)
+        self._written = self._lake.stamp()
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise InvalidInputError(f"the archive in {self._home.path} was closed; connect() opens it again")
+
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._process:
+            # DuckDB's threads are not here, and whoever waits for one of them waits for ever.
+            raise UnsupportedError(
+                "this process was forked from one that has the archive open, and cannot ask what it inherited: "
+                "connect() to the archive in it, or start it with 'spawn' or 'forkserver'"
+            )
 
     def _spill(self) -> Path:
         """A folder for what one DuckDB cannot keep in memory, gone with this catalog or, after a kill, soon after."""

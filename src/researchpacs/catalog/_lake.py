@@ -56,6 +56,11 @@ class Lake(Protocol):
         ...
 
     @property
+    def stays_attached(self) -> bool:
+        """Whether a connection that had it attached once can be relied on later."""
+        ...
+
+    @property
     def shown(self) -> str:
         """Where it lies, in words; without credentials."""
         ...
@@ -111,6 +116,7 @@ class HomeLake:
     """
 
     extensions = ("ducklake", "sqlite_scanner")
+    stays_attached = True
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -265,6 +271,8 @@ def open_reader(lake: Lake, spill: Path) -> duckdb.DuckDBPyConnection:
         con.execute(f"use {NAME}")
         con.execute("set python_scan_all_frames = true")
         con.execute("set parquet_metadata_cache = true")
+        # As many as a search shows on a page: they are found by a few columns before the others are unpacked.
+        con.execute("set late_materialization_max_rows = 1000")
     except duckdb.Error:
         con.close()
         raise

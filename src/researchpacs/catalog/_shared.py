@@ -43,6 +43,7 @@ class SharedLake:
     """
 
     extensions = ("ducklake", "postgres_scanner", "httpfs")
+    stays_attached = False  # the database may have been started again meanwhile
 
     def __init__(self, home: "Home", place: "CatalogPlace", feed_id: Callable[[], str]) -> None:
         self._place = place
