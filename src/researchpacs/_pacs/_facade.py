@@ -217,6 +217,7 @@ class Pacs(Federation):
             order=order,
             limit=limit,
             as_handle=lambda kind, row: as_handle(self, kind, row),
+            as_late_handle=lambda kind, row, later: as_handle(self, kind, row, later=later),
         )
 
     def sql(self, query: str, /, **params: Any) -> "Result":
@@ -382,9 +383,4 @@ class Pacs(Federation):
         return adapted(self, thing)
 
 
-_PLURALS: dict[Level, str] = {
-    "patient": "patients",
-    "study": "studies",
-    "series": "series",
-    "instance": "instances",
-}
+_PLURALS: dict[Level, str] = {"patient": "patients", "study": "studies", "series": "series", "instance": "instances"}

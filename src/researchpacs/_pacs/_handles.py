@@ -1,6 +1,7 @@
 """Handles: light stand-ins for a patient, study, series or instance, made of a UID and a catalog row."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
@@ -44,12 +45,16 @@ class Handle:
         self._pacs = pacs
         self._known = dict(row)
         self._later = later
-        """Gives the whole row, where only what tells the object apart is known yet."""
+        """Gives the whole row, where only a part of it is known yet."""
+        self._process = os.getpid()
 
     @property
     def _row(self) -> Mapping[str, Any]:
         if self._later is not None:
-            self._known, self._later = dict(self._later()), None
+            # A forked process cannot ask through what it inherited, and opens the archive itself.
+            inherited = os.getpid() != self._process
+            row = reopened(*travelling(self)).attributes() if inherited else self._later()
+            self._known, self._later = dict(row), None
         return self._known
 
     @property

@@ -49,6 +49,9 @@ class Catalog(Following):
         Where it lies, unless it is in the home.
     """
 
+    row_place = ("filename", "file_row_number")
+    """Columns of each table, left out by ``*``, that tell where a row lies, and lead to it at once."""
+
     def __init__(self, home: "Home", archive: "Archive", place: "CatalogPlace | None" = None) -> None:
         super().__init__(home, archive, place)
         self._features = FeatureTables(home.features)

@@ -53,6 +53,8 @@ class Index:
     """
 
     has_labels = False
+    row_place: tuple[str, ...] = ()
+    """Nothing tells the place of a row, as `Catalog.row_place` does."""
 
     def __init__(self, where: str, endpoint: str | None = None) -> None:
         if "://" in where and not _URL.fullmatch(where):

@@ -35,6 +35,7 @@ _DEFAULT_ORDER = {
 _IN_SMALL_LETTERS = {"PatientName": "patient_search_name"}
 """Columns that have a person's name in small letters, by the column that has it as it is."""
 _PRIVATE = re.compile(r"\([0-9a-f]{4},[0-9a-f]{4}\)")
+_INNER = re.compile(r"\bselect\b", re.IGNORECASE)
 _LONGEST_PATTERN = 1_000
 _LONGEST = 200
 _VR_TYPES = {"DA": "DATE", "TM": "TIME"}
@@ -57,6 +58,11 @@ class Query:
     params: dict[str, Any] = field(default_factory=dict)
     personal: set[str] = field(default_factory=set)
     """Names of the parameters that may say who a patient is."""
+
+    @property
+    def looks_elsewhere(self) -> bool:
+        """Whether rows of other tables decide, too."""
+        return _INNER.search(self.body) is not None
 
     def bind(self, value: Any, keyword: str = "") -> str:
         """Bind a value and give the placeholder that stands for it."""

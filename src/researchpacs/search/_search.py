@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from researchpacs.catalog import as_html, as_text, column_types, is_identifying
 from researchpacs.errors import InvalidInputError, NotFoundError, UnsupportedError
 from researchpacs.search._compile import LEVELS, compile_query, expression_of
+from researchpacs.search._late import Later, comes_late, rows_of_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,8 @@ class Search(Generic[Hit]):
     """What matches some filters, found when it is first asked for.
 
     A sequence of handles; `df()`, `arrow()` and `pl()` give tables, `sql` the query behind it. Up to a thousand hits
-    stay as they were first found. More are fetched page by page, so what is stored meanwhile may be among them; one
+    stay as they were first found, but for attributes that are no column: these are read when the first is asked for,
+    of all hits of a page together. More are fetched page by page, so what is stored meanwhile may be among them; one
     iteration gives what there was when it began.
 
     Parameters
@@ -67,6 +69,9 @@ class Search(Generic[Hit]):
         Hits that are fetched together.
     as_handle
         Makes a handle of a level and a row.
+    as_late_handle
+        Makes a handle of a level, a row without ``tags``, and a function that gives the whole row; where there is none,
+        all rows are fetched whole.
 
     Raises
     ------
@@ -89,6 +94,7 @@ class Search(Generic[Hit]):
         limit: int | None = None,
         page: int = 1000,
         as_handle: Callable[[Any, Mapping[str, Any]], Hit],
+        as_late_handle: Callable[[Any, Mapping[str, Any], Later], Hit] | None = None,
     ) -> None:
         limit = _as_limit(limit)
         if labels is not None and not catalog.has_labels:
@@ -98,6 +104,7 @@ class Search(Generic[Hit]):
         self._limit = limit
         self._order = order
         self._as_handle = as_handle
+        self._as_late_handle = as_late_handle if comes_late(level) else None
         self._filters = dict(filters)
         self._options = {"text": text, "labels": labels, "where": where}
         self._page_size = page
@@ -180,7 +187,15 @@ class Search(Generic[Hit]):
     def _with(self, words: Mapping[str, Any]) -> "Search[Hit]":
         options = {name: words[name] for name in (*self._options, "limit") if name in words}
         filters = {name: value for name, value in words.items() if name not in options}
-        return Search(self._catalog, self.level, filters, **options, order=self._order, as_handle=self._as_handle)
+        return Search(
+            self._catalog,
+            self.level,
+            filters,
+            **options,
+            order=self._order,
+            as_handle=self._as_handle,
+            as_late_handle=self._as_late_handle,
+        )
 
     def df(self, *, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """All hits as a pandas DataFrame, by default without names, birth dates and ``tags``.
@@ -222,7 +237,7 @@ class Search(Generic[Hit]):
 
     def _page(self, number: int) -> list[Hit]:
         if number not in self._pages:
-            self._pages[number] = self._fetch(at_most=self._page_size, skip=number * self._page_size)
+            self._pages[number] = self._fetch_page(number)
             while len(self._pages) > _KEPT_PAGES:
                 self._pages.popitem(last=False)
         self._pages.move_to_end(number)
@@ -231,6 +246,15 @@ class Search(Generic[Hit]):
     def _fetch(self, *, at_most: int, skip: int = 0) -> list[Hit]:
         result = self._run(self._text(_every(self.level), at_most=at_most, skip=skip))
         return self._as_handles(result.columns, result.fetchall())
+
+    def _fetch_page(self, number: int) -> list[Hit]:
+        skip = number * self._page_size
+        make = self._as_late_handle
+        if make is None:
+            return self._fetch(at_most=self._page_size, skip=skip)
+        result = self._run(self._text(f"{_every(self.level)} exclude (tags)", at_most=self._page_size, skip=skip))
+        rows = rows_of_page(self._catalog, self.level, result.columns, result.fetchall())
+        return [make(self.level, row, later) for row, later in rows]
 
     def _as_handles(self, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Hit]:
         return [self._as_handle(self.level, dict(zip(names, row, strict=True))) for row in rows]
@@ -253,12 +277,19 @@ class Search(Generic[Hit]):
     def _text(self, chosen: str, *, ordered: bool = True, at_most: int | None = None, skip: int = 0) -> str:
         left = None if self._limit is None else max(0, self._limit - skip)
         limits = [limit for limit in (left, at_most) if limit is not None]
-        # A limit without an order would count other rows than it shows.
-        parts = [f"select {chosen}", self._query.body]
-        parts += [self._query.order] if ordered else []
-        parts += [f"limit {min(limits)}"] if limits else []
-        parts += [f"offset {skip}"] if skip else []
+        cut = ([f"limit {min(limits)}"] if limits else []) + ([f"offset {skip}"] if skip else [])
+        if ordered and limits and self._finds_places:
+            # Only the rows that are wanted in the end are unpacked; by itself DuckDB does so where nothing is joined.
+            table = LEVELS[self.level]
+            place = ", ".join(f"{table}.{name}" for name in self._catalog.row_place)
+            found = "\n".join([f"select {place}", self._query.body, self._query.order, *cut])
+            return f"select {chosen}\nfrom {table}\nwhere ({place}) in (\n{found}\n)\n{self._query.order}"
+        parts = [f"select {chosen}", self._query.body, *([self._query.order] if ordered else []), *cut]
         return "\n".join(parts)
+
+    @property
+    def _finds_places(self) -> bool:
+        return comes_late(self.level) and bool(self._catalog.row_place) and self._query.looks_elsewhere
 
     def _run(self, text: str) -> "Result":
         return self._catalog.sql(text, **self._query.params)
