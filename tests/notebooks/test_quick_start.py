@@ -24,7 +24,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
 
 def test_it_leaves_one_page_with_its_pictures(ran: tuple[Path, Path, float]):
     html = ran[0].read_text()
-    assert html.count("data:image/png;base64,") >= 3, "viewer, projection and surface"
+    assert len(re.findall("data:image/(?:png|jpeg);base64,", html)) >= 3, "viewer, projection and surface"
+    assert "axial plane" in html, "the viewer's picture is told in words"
     assert "Traceback" not in html
 
 
