@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[ResearchPacsError], str]] =
         lambda vol: rp.Measurement.length(vol, (0, 0, 0), (1, 0, 0), label="a", finding="x"), InvalidInputError, "Code",
     ),
     "a window of texts": (lambda vol: rp.Window("a", "b"), InvalidInputError, "width"),
-    "a view of text": (lambda vol: rp.view("x"), InvalidInputError, "volume"),
+    "a view of text": (lambda vol: rp.view("x"), NotFoundError, "path"),
 }  # fmt: skip
 
 
