@@ -103,7 +103,7 @@ def test_a_volume_of_another_place_is_refused(sarcoma) -> None:
         contour.mask(like=elsewhere)
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", ["CT", "PET"])
 def test_a_mask_goes_into_the_archive_and_comes_back(sarcoma, real_data, tmp_path, name: str) -> None:
     vol, contour = drawn(sarcoma, name)
     mask = contour.mask(like=vol)

@@ -152,7 +152,8 @@ def test_fractions_come_back_in_255_steps_and_say_so(oblique, phantom, rle: bool
     exact = Segmentation.from_mask(
         np.rint(chances * 255) / 255, label="chance", like=phantom, kind="FRACTIONAL", author="c", rle=rle
     )
-    again, other = stored(oblique, exact)
+    (other,) = datasets(oblique, exact)
+    (again,) = annotations_of(written(other))
     assert "DerivationDescription" not in other
     assert other.SOPInstanceUID != ds.SOPInstanceUID
     np.testing.assert_array_equal(again.fractions("chance", like=phantom).values, found.values)
@@ -162,7 +163,8 @@ def test_labels_without_overlap_make_a_binary_segmentation(oblique, phantom) -> 
     labels = np.zeros(phantom.shape, np.int64)
     labels[3:9, 5:18, 5:9], labels[6:12, 5:18, 10:12] = 4, 2
     made = Segmentation.from_labels(labels, {2: "two", 4: "four", 9: "absent"}, like=phantom)
-    back, ds = stored(oblique, made)
+    (ds,) = datasets(oblique, made)
+    (back,) = annotations_of(written(ds))
     assert ds.SegmentsOverlap == "NO"
     assert back.labels == ("two", "four", "absent")
     for number, label in ((2, "two"), (4, "four"), (9, "absent")):
