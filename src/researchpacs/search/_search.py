@@ -121,6 +121,8 @@ class Search(Generic[Hit]):
         return self._query.literal_text(self._text(_every(self.level)))
 
     def __len__(self) -> int:
+        if self._limit is not None and self._limit < self._page_size:
+            self._page(0)  # which is all; Python asks for the length before it makes a list
         first = self._pages.get(0)
         if first is not None and len(first) < self._page_size:
             return len(first)
