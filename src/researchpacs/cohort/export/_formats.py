@@ -17,7 +17,6 @@ from researchpacs.cohort.export._volumes import dimensions_of, opened, volumes_o
 from researchpacs.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
-
     from researchpacs.cohort.part import Source
 
 __all__ = ["Format", "format_of"]
