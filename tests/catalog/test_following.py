@@ -257,9 +257,11 @@ def test_a_home_may_be_moved(either, tmp_path):
 
 
 def test_housekeeping_changes_no_row_and_disturbs_no_reader(either, monkeypatch):
-    from researchpacs.catalog import _committer
+    from researchpacs.catalog import _committer, _housekeeping
 
     monkeypatch.setattr(_committer, "TIDY_COMMITS", 4)
+    monkeypatch.setattr(_housekeeping, "QUIET_S", 0.0)
+    monkeypatch.setattr(_housekeeping, "PATIENCE_S", 3600.0)
     either.take(small_ct(1))
     reader = either.catalog.connect()
     for ds in several(either.rounds, 4):
@@ -272,7 +274,9 @@ def test_housekeeping_changes_no_row_and_disturbs_no_reader(either, monkeypatch)
     )
     reader.close()
 
+    either.reopen()  # once the house is kept
     assert either.files()
+    assert contents(either.catalog) == stepwise
     either.catalog.sync(rebuild=True)
     assert contents(either.catalog) == stepwise
 
