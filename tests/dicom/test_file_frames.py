@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from researchpacs.catalog._objects import _frames_of_file
+from researchpacs.dicom.file_frames import frames_of_file
 from researchpacs.dicom.pixels import layout_of
 from researchpacs.errors import PixelDataError
 from researchpacs.testing import small_ct
@@ -21,10 +21,10 @@ def test_a_file_with_other_frames_than_were_declared_is_an_error() -> None:
     compressed = small_ct()
     compressed.compress(RLELossless, generate_instance_uid=False)
     for sent in (declared, compressed):
-        (frame,) = _frames_of_file(_file(sent), layout)
+        (frame,) = frames_of_file(_file(sent), layout)
         assert np.array_equal(frame, declared.pixel_array)
     with pytest.raises(PixelDataError, match="1 frames are declared, 0 are there"):
-        list(_frames_of_file(_file(without), layout))
+        list(frames_of_file(_file(without), layout))
 
 
 def _file(ds: object) -> bytes:
