@@ -18,6 +18,7 @@ __all__ = [
     "until",
     "until_page",
     "until_seen",
+    "until_still",
     "wait_for_pictures",
 ]
 
@@ -91,6 +92,17 @@ def until_seen(book, locator, path, fits, *, timeout_s=60):
             return
         book.page.wait_for_timeout(250)
     raise AssertionError(f"the picture does not fit; its mean is {pixels.mean(axis=(0, 1))}, see {path}")
+
+
+def until_still(locator, *, timeout_s=60):
+    """Wait until an element stays where it is."""
+    box = locator.bounding_box()
+    for _ in range(timeout_s * 5):
+        locator.page.wait_for_timeout(200)
+        before, box = box, locator.bounding_box()
+        if box == before:
+            return
+    raise AssertionError("it does not come to rest")
 
 
 def picture(locator, path):

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from tests.browser.cells import MARK_TEXT, drag, keep, middle, plane, show, until, until_page
+from tests.browser.cells import MARK_TEXT, drag, keep, middle, plane, show, until, until_page, until_still
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
@@ -65,8 +65,11 @@ def draw(book, name, key, *strokes):
     """Choose a tool by its key and make strokes with the mouse, each a press, moves and a release."""
     book.page.keyboard.press("Escape")
     before = book.ask("len(viewer._marks)")
+    until_page(book, "(n) => document.querySelectorAll('.rp-marks tbody tr').length === n", before)
     plane(book, name).focus()
     book.page.keyboard.press(key)
+    book.page.wait_for_selector(f"button[aria-pressed=true][title$='({key.upper()})']", timeout=60_000)
+    until_still(plane(book, name))  # the table has grown, and what is above may have moved
     for stroke in strokes:
         drag(book.page, *(at(book, name, *place) for place in stroke))
     until(book, "len(viewer._marks)", before + 1)
