@@ -8,9 +8,9 @@ import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import ArrayLike, NDArray
 
-from researchpacs.errors import GeometryError, InvalidInputError
+from researchpacs.errors import InvalidInputError
 from researchpacs.reconstruct._sampling import fill_of
-from researchpacs.reconstruct.grid import grid_of, leading_of
+from researchpacs.reconstruct.grid import grid_of, require_plain
 from researchpacs.reconstruct.spline import Curve, curve_through
 from researchpacs.volume import Dicom
 from researchpacs.volume.arguments import as_number, as_triples
@@ -71,10 +71,7 @@ def curved(
     """
     if how not in ("straightened", "stretched"):
         raise InvalidInputError(f"how={how!r}: expected 'straightened' or 'stretched'")
-    if leading_of(vol):
-        raise GeometryError(
-            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
-        )
+    require_plain(vol)
     step = min(Dicom(vol).spacing) if spacing is None else as_number(spacing, "spacing")
     if step <= 0 or as_number(width, "width") <= 0:
         raise InvalidInputError(f"width={width!r}, spacing={spacing!r}: expected mm as positive numbers")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.reconstruct._kernels import Interpolation
 from researchpacs.reconstruct._sampling import sampled
-from researchpacs.reconstruct.grid import grid_of, leading_of
+from researchpacs.reconstruct.grid import grid_of, require_plain
 from researchpacs.reconstruct.registration import Kind, Registration, register
 from researchpacs.volume import Dicom
 from researchpacs.volume.arguments import as_number
@@ -62,10 +62,7 @@ def fuse(
     if not 0 <= as_number(alpha, "alpha") <= 1:
         raise InvalidInputError(f"alpha={alpha!r}: expected a number from 0 to 1")
     table = _colour_table(colours)
-    if leading_of(vol) or leading_of(over):
-        raise GeometryError(
-            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
-        )
+    require_plain(vol, over)
     values = _onto(over, vol, registration, interpolation)
     grey = _scaled(vol.transpose(*AXES).data, _limits(vol, limits, "limits"))
     shown = _scaled(values, _limits(over, over_limits, "over_limits"))
@@ -113,10 +110,7 @@ def subtract(
     units = [one.attrs.get("units") for one in (vol, prior)]
     if None not in units and units[0] != units[1]:
         raise InvalidInputError(f"values in {units[0]} and in {units[1]} have no difference")
-    if leading_of(vol) or leading_of(prior):
-        raise GeometryError(
-            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
-        )
+    require_plain(vol, prior)
     before = _onto(prior, vol, registration, interpolation)
     now = sampled(vol, grid_of(vol), interpolation="nearest", unseen_as_nan=True)
     difference = vol.transpose(*AXES).copy(data=now - before)

@@ -15,7 +15,7 @@ from researchpacs.errors import GeometryError, InvalidInputError
 from researchpacs.volume import Dicom, as_volume
 from researchpacs.volume.frame import AXES, FRAME
 
-__all__ = ["Grid", "as_spacing", "centred", "covering", "grid_of", "leading_of", "placed"]
+__all__ = ["Grid", "as_spacing", "centred", "covering", "grid_of", "leading_of", "placed", "require_plain"]
 
 Floats = NDArray[np.floating[Any]]
 Spacing = float | tuple[float, float, float]
@@ -103,6 +103,20 @@ def leading_of(vol: xr.DataArray) -> tuple[Hashable, ...]:
     if not set(AXES) <= set(vol.dims) or "rgb" in vol.dims:
         raise GeometryError(f"the array has dimensions {tuple(vol.dims)}; expected z, y and x, and no colour")
     return tuple(name for name in vol.dims if name not in AXES)
+
+
+def require_plain(*volumes: xr.DataArray) -> None:
+    """Refuse what has other dimensions than z, y, x.
+
+    Raises
+    ------
+    GeometryError
+        An axis is gone, or others lead.
+    """
+    if any(leading_of(vol) for vol in volumes):
+        raise GeometryError(
+            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
+        )
 
 
 def placed(data: Any, grid: Grid, vol: xr.DataArray, done: str, *, uid: str | None = None) -> xr.DataArray:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from researchpacs.errors import InvalidInputError, UnsupportedError
 from researchpacs.reconstruct._reduce import How, as_how, reduced
 from researchpacs.reconstruct._sampling import sampled, unseen_of
-from researchpacs.reconstruct.grid import Grid, grid_of, leading_of
+from researchpacs.reconstruct.grid import Grid, grid_of, require_plain
 from researchpacs.reconstruct.reformat import directions_of
 from researchpacs.volume import Dicom
 from researchpacs.volume.arguments import as_number, as_target
@@ -61,15 +61,12 @@ def rotate(
     InvalidInputError
         A number of frames that cannot be, or no direction.
     GeometryError
-        The volume has no affine.
+        The volume has no affine, or other dimensions.
     """
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_FRAMES:
         raise InvalidInputError(f"count={count!r}: expected a number of frames from 1 to {MOST_FRAMES}")
     how, outside = as_how(how), unseen_of(vol, fill)
-    if leading_of(vol):
-        raise InvalidInputError(
-            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
-        )
+    require_plain(vol)
     step = sorted(Dicom(vol).spacing)[1] if spacing is None else as_number(spacing, "spacing")
     if step <= 0:
         raise InvalidInputError(f"spacing={spacing!r}: expected mm as a positive number")

@@ -7,10 +7,10 @@ import SimpleITK
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from researchpacs.errors import GeometryError, InvalidInputError, MissingExtraError, UnsupportedError
+from researchpacs.errors import InvalidInputError, MissingExtraError, UnsupportedError
 from researchpacs.reconstruct._renderer import renderer
 from researchpacs.reconstruct._scene import PRESETS, picture
-from researchpacs.reconstruct.grid import leading_of
+from researchpacs.reconstruct.grid import require_plain
 from researchpacs.reconstruct.reformat import directions_of
 from researchpacs.volume import Dicom
 from researchpacs.volume.arguments import as_number
@@ -81,10 +81,7 @@ def render(
     if look is None and side not in SIDES:
         raise InvalidInputError(f"side={side!r}: expected one of {', '.join(map(repr, SIDES))}")
     width, height = _as_size(size)
-    if leading_of(vol):
-        raise GeometryError(
-            "expected dimensions z, y, x; select one of what leads them first, as with vol.isel(time=0)"
-        )
+    require_plain(vol)
     if vol.attrs.get("units", "HU") != "HU" or vol.dtype.kind not in "if":
         raise InvalidInputError(f"presets are of HU; the values are {vol.attrs.get('units', vol.dtype)}")
     directions = directions_of(None, look, up) if look is not None else directions_of(None, *SIDES[side])
